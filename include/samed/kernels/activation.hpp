@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+
+namespace samed::kernels {
+
+/// Applied where a kernel writes its result. GELU is the exact erf form: the tanh form differs by 4e-4.
+enum class Activation { none, relu, gelu };
+
+template <class T>
+T activate(Activation activation, T x) {
+    switch (activation) {
+        case Activation::none: return x;
+        case Activation::relu: return x > T(0) ? x : T(0);
+        case Activation::gelu: return T(0.5) * x * (T(1) + std::erf(x * T(0.70710678118654752440)));
+    }
+    return x;
+}
+
+}  // namespace samed::kernels

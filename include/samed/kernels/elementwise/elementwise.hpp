@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace samed::kernels {
+
+/// out[i] = a[i] + b[i mod period]: position encodings and broadcast embeddings.
+///
+/// @param  a, out  [count]; `out` may be `a`
+/// @param  b       [period], period divides count
+template <class T>
+struct AddArgs {
+    std::int64_t count = 0, period = 0;
+    T const* a = nullptr;
+    T const* b = nullptr;
+    T* out = nullptr;
+};
+
+namespace reference {
+
+template <class T>
+void add(AddArgs<T> const& e) {
+    for (std::int64_t i = 0; i < e.count; ++i) e.out[i] = e.a[i] + e.b[i % e.period];
+}
+
+}  // namespace reference
+}  // namespace samed::kernels
