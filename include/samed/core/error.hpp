@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -68,15 +69,10 @@ public:
     FixedText(std::string const& text) : FixedText(std::string_view(text)) {}
 
     FixedText& operator<<(std::string_view text) {
-        auto const room = static_cast<std::size_t>(Capacity - 1 - size_);
-        if (text.size() <= room) {
-            std::memcpy(data_ + size_, text.data(), text.size());
-            size_ += static_cast<int>(text.size());
-        } else {
-            std::memcpy(data_ + size_, text.data(), room);
-            size_ = Capacity - 1;
-            std::memcpy(data_ + Capacity - 4, "...", 3);
-        }
+        std::size_t const kept = std::min(text.size(), static_cast<std::size_t>(Capacity - 1 - size_));
+        std::memcpy(data_ + size_, text.data(), kept);
+        size_ += static_cast<int>(kept);
+        if (kept < text.size()) std::memcpy(data_ + Capacity - 4, "...", 3);
         data_[size_] = '\0';
         return *this;
     }
