@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 
 #include <samed/core/arena.hpp>
 
@@ -40,6 +41,8 @@ template <class C> concept HasArgmax = requires(C& c, kernels::ArgmaxArgs<typena
 ///  - `pack_rows(at, n, k, storage, first_row, rows, source)`: `source` is [rows, k] f32; first_row is a multiple of `row_block`
 ///  - `matrix(at, n, k, storage)`: the view that kernels take
 ///  - `upload(at, source, count)`: a plain vector of scalars
+///  - `copy(count, from, out)`: scalars within this backend's memory
+///  - `allocate_weights(bytes)`: a slab of the memory that the three above write to, with `data()`
 template <class C>
 concept PacksWeights = requires(C& c, std::byte* at, std::byte const* packed, float const* source, typename C::Scalar* vector) {
     { C::row_block } -> std::convertible_to<int>;
@@ -47,6 +50,8 @@ concept PacksWeights = requires(C& c, std::byte* at, std::byte const* packed, fl
     c.pack_rows(at, 1, 1, DType::f32, 0, 1, source);
     { c.matrix(packed, 1, 1, DType::f32) } -> std::same_as<typename C::Matrix>;
     c.upload(vector, source, std::size_t{1});
+    c.copy(std::int64_t{1}, static_cast<typename C::Scalar const*>(vector), vector);
+    { c.allocate_weights(std::size_t{1}) } -> std::same_as<Result<typename C::WeightSlab>>;
     { c.executor() } -> std::same_as<Executor&>;
 };
 

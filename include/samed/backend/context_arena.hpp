@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
 #include <samed/core/arena.hpp>
 
 namespace samed {
@@ -9,10 +13,21 @@ namespace samed {
 /// their scratch and do nothing else. `plan(pass)` therefore knows the exact peak before any memory exists.
 class ContextArena {
 public:
+    /// Memory that holds packed weights for as long as a model lives.
+    using WeightSlab = Buffer<std::byte>;
+    /// @errors out_of_memory
+    static Result<WeightSlab> allocate_weights(std::size_t bytes) { return WeightSlab::allocate(bytes); }
+
     Arena& arena() { return arena_; }
 
     /// In planning mode a kernel takes its scratch from the arena and returns.
     bool planning() const { return planning_; }
+
+    /// out = from, both in this context's memory.
+    template <class T>
+    void copy(std::int64_t count, T const* from, T* out) const {
+        if (!planning_) std::memcpy(out, from, static_cast<std::size_t>(count) * sizeof(T));
+    }
 
     /// Peak bytes of `pass`, a forward pass on this context that touches memory through kernels only.
     template <class Pass>

@@ -38,3 +38,25 @@
 /// `SAMED_CHECK(read(...));` returns the error of a `Result<void>` to the caller.
 #define SAMED_CHECK(...) \
     if (auto samed_check_ = (__VA_ARGS__); !samed_check_) return samed_check_.error()
+
+#define SAMED_INLINE inline __attribute__((always_inline))
+
+/// Instruction sets of the CPU kernels, chosen at run time: every function that uses wide registers carries one of these, so
+/// that no compiler flag is needed. Lambdas and std:: templates do not inherit the attribute and stay out of such functions.
+#define SAMED_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
+#define SAMED_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+
+/// While `core/simd/for_each_isa.hpp` includes a kernel's body once for each instruction set, SAMED_ISA is the namespace of the
+/// set (avx512, avx2, neon, portable) and SAMED_ISA_TARGET the attribute of all its functions; neither exists elsewhere.
+///
+/// `SAMED_ISA_CALL(isa, f, args...)` calls the `f` of the set that the value `isa` names.
+#if defined(__x86_64__)
+#define SAMED_ISA_CALL(isa, function, ...)                              \
+    ((isa) == Isa::avx512   ? avx512::function(__VA_ARGS__)             \
+     : (isa) == Isa::avx2 ? avx2::function(__VA_ARGS__)                 \
+                            : portable::function(__VA_ARGS__))
+#elif defined(__aarch64__)
+#define SAMED_ISA_CALL(isa, function, ...) ((isa) == Isa::neon ? neon::function(__VA_ARGS__) : portable::function(__VA_ARGS__))
+#else
+#define SAMED_ISA_CALL(isa, function, ...) portable::function(__VA_ARGS__)
+#endif

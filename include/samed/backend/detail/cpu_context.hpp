@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstring>
+#include <optional>
+
+#include <samed/backend/context_arena.hpp>
+#include <samed/core/cpu_features.hpp>
+#include <samed/core/parallel.hpp>
+#include <samed/kernels/gemm/pack_cpu.hpp>
+
+namespace samed {
+
+/// CPU threads, an instruction set and an arena. One pass at a time runs on a context; two contexts share nothing.
+///
+/// Results are the same bits for every thread count, batch position and instruction set with fused multiply-add.
+class CpuContext : public ContextArena {
+public:
+    using Scalar = float;
+    using Matrix = kernels::PackedMatrix;
+    static constexpr int row_block = Matrix::panel_width;
+
+    /// @param threads  1 or more, the caller included; 0 takes the machine's count
+    /// @param isa      must be supported by this processor
+    explicit CpuContext(int threads = 0, Isa isa = detect_isa()) : pool_(std::in_place, threads), executor_(&*pool_), isa_(isa) {
+        SAMED_ASSERT(supports(isa));
+    }
+    /// On the application's own threads; `executor` outlives the context.
+    explicit CpuContext(Executor& executor, Isa isa = detect_isa()) : executor_(&executor), isa_(isa) { SAMED_ASSERT(supports(isa)); }
+    CpuContext(CpuContext const&) = delete;
+    CpuContext& operator=(CpuContext const&) = delete;
+
+    Executor& executor() { return *executor_; }
+    Isa isa() const { return isa_; }
+
+    static std::size_t packed_bytes(int n, int k, DType storage) { return Matrix::size_bytes(n, k, storage); }
+    /// @param source     [rows, k] f32
+    /// @param first_row  a multiple of row_block
+    void pack_rows(std::byte* at, int, int k, DType storage, int first_row, int rows, float const* source) const {
+        kernels::pack_rows(isa_, at, k, storage, first_row, rows, source);
+    }
+    static Matrix matrix(std::byte const* at, int n, int k, DType storage) { return {at, n, k, storage}; }
+    static void upload(float* at, float const* source, std::size_t count) { std::memcpy(at, source, count * sizeof(float)); }
+
+private:
+    std::optional<ThreadPool> pool_;
+    Executor* executor_;
+    Isa isa_;
+};
+
+}  // namespace samed
