@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <random>
 #include <string>
 #include <vector>
@@ -155,5 +156,31 @@ TEST_SUITE("io/nifti write_labels") {
         std::string const comment(std::size_t{1} << 20, 'x');
         CHECK(write_labels(folder.file("out.nii"), f->header(), view, {.comment = comment}).error().code == ErrorCode::too_large);
         CHECK(folder.files() == 1);
+    }
+
+    TEST_CASE("nibabel and SimpleITK find the labels in the space of the input (where SAMED_PYTHON names a Python that has them)") {
+        char const* const python = std::getenv("SAMED_PYTHON");
+        if (python == nullptr) return;
+        Folder const folder;
+        std::uint8_t const labels[24] = {1, 2, 3};
+        for (int version : {1, 2})
+            for (bool big : {false, true}) {
+                Sample s(version, big, 4, 3, 2, 4, 16);
+                s.qform(1, 0.5, -0.5, 0.5, 10, -20.25, 30);
+                s.sform(2, {{0, -2, 0, 17}, {0, 0, 3, -4}, {-1.5, 0, 0, 8}});
+                s.pixdim(0, -1);
+                s.pixdim(1, 1.5);
+                s.pixdim(2, 2);
+                s.pixdim(3, 3);
+                if (version == 1) s.put<std::int8_t>(123, 2);
+                else s.put<std::int32_t>(500, 2);
+                s.bytes.append(48, '\1');
+                auto const in = folder.write("in.nii", s.bytes), out = folder.file("out.nii.gz");
+                auto f = NiftiFile::open(in);
+                REQUIRE(f.has_value());
+                REQUIRE(write_labels(out, f->header(), ViewN<std::uint8_t const, 3>{labels, {2, 3, 4}}, {.comment = "1 liver"}).has_value());
+                std::string const command = std::string(python) + " " SAMED_TEST_DATA "/interop/check_nifti.py " + in + " " + out;
+                CHECK(std::system(command.c_str()) == 0);
+            }
     }
 }

@@ -46,7 +46,7 @@ void store_number(std::byte* p, T value, bool swap) {
 inline FixedText<160> real_text(double value) {
     char digits[40];
     auto const end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    return std::string_view(digits, static_cast<std::size_t>(end - digits));
+    return std::string_view(digits, std::min(static_cast<std::size_t>(end - digits), sizeof digits));  // GCC 11 cannot see the bound
 }
 
 /// Where the fields of a header lie. NIfTI-1 stores reals as f32, sizes and codes as i16; NIfTI-2 f64, i64 and i32.
