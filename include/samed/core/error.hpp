@@ -68,7 +68,8 @@ public:
     FixedText(char const* text) : FixedText(std::string_view(text)) {}
     FixedText(std::string const& text) : FixedText(std::string_view(text)) {}
 
-    FixedText& operator<<(std::string_view text) {
+    // Not inlined: errors are rare, and GCC 12 would warn about the bounds of short strings that it sees through.
+    [[gnu::noinline]] FixedText& operator<<(std::string_view text) {
         std::size_t const kept = std::min(text.size(), static_cast<std::size_t>(Capacity - 1 - size_));
         std::memcpy(data_ + size_, text.data(), kept);
         size_ += static_cast<int>(kept);

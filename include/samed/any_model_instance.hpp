@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compiled half of any_model.hpp: include it in exactly one translation unit of a program.
+#pragma once
+
+#include <utility>
+
+#include <samed/any_model.hpp>
+#include <samed/segment.hpp>
+#include <samed/variants/sam/sam.hpp>
+#include <samed/variants/samed/samed.hpp>
+
+namespace samed {
+
+struct AnyModel::Interface {
+    ModelSummary summary;
+
+    virtual ~Interface() = default;
+    virtual Result<void> segment(ImageView<float const>, LabelMap, AnyCall const&) const = 0;
+    virtual Result<AnyMasks> segment_masks(ImageView<float const>, bool, AnyCall const&) const = 0;
+    virtual Result<void> encode(float const*, float*) const = 0;
+    virtual Result<void> decode(float const*, std::uint8_t*, float*) const = 0;
+};
+
+namespace detail {
+
+/// One variant with every fact dynamic: opens any file of it.
+template <Variant V>
+class AnyVariant final : public AnyModel::Interface {
+public:
+    explicit AnyVariant(OpenModel<V> model) : model_(std::move(model)) {
+        auto const& m = model_.model();
+        ModelHeader const& header = m.header();
+        typename OpenModel<V>::Lease lease(model_);
+        summary.variant = header.variant;
+        summary.semantic = V::semantic;
+        summary.image_size = m.image_size();
+        summary.grid = m.grid();
+        summary.mask_tokens = m.mask_tokens();
+        summary.embedding_channels = m.config().encoder.neck_width;
+        summary.recipe = header.recipe;
+        for (ClassInfo const& c : header.classes) {
+            summary.class_names.push_back(c.name);
+            summary.class_colours.push_back(c.colour);
+        }
+        summary.weight_bytes = m.weight_bytes();
+        summary.isa = std::string(name(lease.context().isa()));
+        summary.threads = lease.context().executor().workers();
+    }
+
+    Result<void> segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const override {
+        if constexpr (V::semantic) {
+            SAMED_TRY(Recipe const recipe, recipe_for(image, call));
+            typename OpenModel<V>::Lease lease(model_);
+            return model_.model().segment(image, labels, lease.workspace(), recipe, call.prompts, call.slice_of_volume, {call.embedding, call.low_res_logits});
+        } else {
+            return fail(ErrorCode::invalid_argument, "segment", "a model with classes", V::name).advise("this model needs prompts: a point or a box");
+        }
+    }
+
+    Result<AnyMasks> segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const override {
+        SAMED_TRY(Recipe const recipe, recipe_for(image, call));
+        typename OpenModel<V>::Lease lease(model_);
+        SAMED_TRY(Embedding const embedding, model_.model().embed(image, lease.workspace(), recipe, call.slice_of_volume));
+        if (call.embedding) std::copy(embedding.values.begin(), embedding.values.end(), call.embedding);
+        auto masks = model_.model().decode(embedding, call.prompts, multimask ? MaskChoice::multi : MaskChoice::single, lease.workspace());
+        if (!masks) return masks.error();
+        return AnyMasks{masks->count, masks->height, masks->width, masks->low_res_side, std::move(masks->masks), std::move(masks->iou),
+                        std::move(masks->low_res_logits)};
+    }
+
+    Result<void> encode(float const* input, float* embedding) const override {
+        typename OpenModel<V>::Lease lease(model_);
+        return model_.model().encode(lease.context(), 1, input, embedding);
+    }
+
+    Result<void> decode(float const* embedding, std::uint8_t* labels, float* low_res_logits) const override {
+        typename OpenModel<V>::Lease lease(model_);
+        if constexpr (V::semantic) {
+            return model_.model().decode_labels(lease.context(), 1, embedding, labels, low_res_logits);
+        } else {
+            float const middle = static_cast<float>(summary.image_size) / 2;
+            Point const point{middle, middle, 1};
+            Prompts prompts;
+            prompts.points = {&point, 1};
+            return model_.model().decode(lease.context(), 1, embedding, prompts, low_res_logits, nullptr);
+        }
+    }
+
+private:
+    Result<Recipe> recipe_for(ImageView<float const> image, AnyCall const& call) const {
+        return resolve_intensity(call.recipe ? *call.recipe : summary.recipe, image);
+    }
+
+    OpenModel<V> model_;
+};
+
+template <Variant V, class... Paths>
+Result<AnyModel> open_variant(OpenOptions const& options, Paths const&... paths) {
+    SAMED_TRY(OpenModel<V> model, samed::open<V>(paths..., options));
+    return AnyModel(std::make_shared<AnyVariant<V> const>(std::move(model)));
+}
+
+template <class... Paths>
+Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths const&... paths) {
+    OpenOptions options;
+    options.threads = any.threads;
+    options.load.lora = any.live_lora ? adapters::LoraMode::live : adapters::LoraMode::merged;
+    if (any.storage == "f32") options.load.storage = DType::f32;
+    else if (any.storage == "f16") options.load.storage = DType::f16;
+    else if (any.storage == "bf16") options.load.storage = DType::bf16;
+    else if (!any.storage.empty()) return fail(ErrorCode::unknown_name, "storage", "f32, f16 or bf16", any.storage);
+    SAMED_TRY(ModelFile const file, ModelFile::open(last));
+    std::string const& variant = file.header().variant;
+    if (variant == variants::Samed<>::name) return open_variant<variants::Samed<>>(options, paths...);
+    if (variant == variants::Sam<>::name) return open_variant<variants::Sam<>>(options, paths...);
+    return fail(ErrorCode::unknown_name, "samed.variant", "sam or samed", variant).in(last);
+}
+
+}  // namespace detail
+
+inline Result<AnyModel> AnyModel::open(std::string const& path, AnyOptions const& options) { return detail::open_any(options, path, path); }
+inline Result<AnyModel> AnyModel::open(std::string const& base, std::string const& adapter, AnyOptions const& options) {
+    return detail::open_any(options, adapter, base, adapter);
+}
+inline ModelSummary const& AnyModel::summary() const { return model_->summary; }
+inline Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
+inline Result<AnyMasks> AnyModel::segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const {
+    return model_->segment_masks(image, multimask, call);
+}
+inline Result<void> AnyModel::encode(float const* input, float* embedding) const { return model_->encode(input, embedding); }
+inline Result<void> AnyModel::decode(float const* embedding, std::uint8_t* labels, float* low_res_logits) const {
+    return model_->decode(embedding, labels, low_res_logits);
+}
+
+}  // namespace samed

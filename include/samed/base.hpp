@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <samed/sam/defaults.hpp>
+#include <samed/sam/image_encoder.hpp>
+
+namespace samed {
+
+struct LoadOptions {
+    /// Element type of packed weights: f32 (exact for any file), f16 or bf16 (half the memory, f32 arithmetic). Nothing = as the file.
+    std::optional<DType> storage{};
+    adapters::LoraMode lora = adapters::LoraMode::merged;
+};
+
+namespace detail {
+inline DType storage_of(ModelFile const& file, LoadOptions const& options) {
+    if (options.storage) return *options.storage;
+    auto const* pos = file.tensors().find("image_encoder.pos_embed");
+    if (!pos) pos = file.tensors().find("mask_decoder.mask_tokens.weight");
+    return pos && (pos->dtype == DType::f16 || pos->dtype == DType::bf16) ? pos->dtype : DType::f32;
+}
+}  // namespace detail
+
+/// The image encoder's weights, packed once and shared by any number of adapters and threads.
+template <Variant V, Backend C>
+class Base {
+public:
+    /// @param merge  a file whose LoRA is added to q and v while they are read; such a base serves that adapter alone
+    /// @param asked, asked_of_merge  collect the tensor names read from either file
+    /// @errors missing_tensor, unexpected_tensor, shape_mismatch, dtype_mismatch, not_finite, io_failure, out_of_memory
+    static Result<std::shared_ptr<Base const>> load(ModelFile const& file, C& context, LoadOptions const& options, AskedTensors& asked,
+                                                    ModelFile const* merge = nullptr, AskedTensors* asked_of_merge = nullptr) {
+        ModelConfig config = file.header().config;
+        if (merge) config.rank = merge->header().config.rank;
+        auto base = std::make_shared<Base>();
+        WeightLoader<C> loader(context, file, base->memory_, detail::storage_of(file, options), asked);
+        std::optional<WeightLoader<C>> lora;
+        if (merge) lora.emplace(context, *merge, base->memory_, DType::f32, *asked_of_merge);
+        SAMED_TRY(base->encoder_, sam::ImageEncoder<V, C>::load(loader, Facts<V::config>(config), lora ? &*lora : nullptr));
+        base->fingerprint_ = file.header().fingerprint;
+        base->shareable_ = !merge && !file.header().merged;
+        return std::shared_ptr<Base const>(std::move(base));
+    }
+
+    sam::ImageEncoder<V, C> const& encoder() const { return encoder_; }
+    std::string const& fingerprint() const { return fingerprint_; }
+    bool shareable() const { return shareable_; }
+    std::size_t weight_bytes() const { return memory_.used_bytes(); }
+
+private:
+    WeightMemory<C> memory_;
+    sam::ImageEncoder<V, C> encoder_;
+    std::string fingerprint_;
+    bool shareable_ = true;
+};
+
+}  // namespace samed

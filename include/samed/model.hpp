@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <samed/adapter.hpp>
+#include <samed/image/postprocess.hpp>
+#include <samed/image/preprocess.hpp>
+
+namespace samed {
+
+template <class V, class C>
+concept AdaptersFitBackend = adapters::Adapter<typename V::Qkv, C> && adapters::Adapter<typename V::AttnOut, C> && adapters::Adapter<typename V::MlpOut, C>;
+
+/// What one call needs besides the model: the context (threads, arena) and memory that grows once and stays. One per calling thread.
+template <Backend C>
+class Workspace {
+public:
+    explicit Workspace(C& context) : context_(&context) {}
+
+    C& context() { return *context_; }
+    PreprocessScratch& preprocess() { return preprocess_; }
+    MaskScratch& mask() { return mask_; }
+
+private:
+    C* context_;
+    PreprocessScratch preprocess_;
+    MaskScratch mask_;
+};
+
+/// An image as the decoder wants it; computed once, decoded with any number of prompts.
+struct Embedding {
+    Buffer<float> values;  ///< [grid, grid, neck_width]
+    int grid = 0, channels = 0;
+    Placement placement;   ///< where the image lies in the model's input
+};
+
+/// Masks of one decode.
+struct Masks {
+    int count = 0, height = 0, width = 0, low_res_side = 0;
+    std::vector<std::uint8_t> masks;     ///< [count, height, width] of 0 and 1, at the original image's size
+    std::vector<float> iou;              ///< [count] predicted IoU
+    std::vector<float> low_res_logits;   ///< [count, 4 grid, 4 grid]; any one may be passed back as Prompts::mask
+};
+
+/// What a call may hand out besides labels; null = not wanted.
+template <class T>
+struct Outputs {
+    T* embedding = nullptr;       ///< [B, grid, grid, neck_width]
+    T* low_res_logits = nullptr;  ///< [B, M, 4 grid, 4 grid]
+};
+
+/// Which of the decoder's masks are wanted.
+enum class MaskChoice {
+    single,  ///< mask 0: one answer to an unambiguous prompt
+    multi,   ///< masks 1..: whole, part, subpart
+    all,     ///< every mask token, as SAMed reads them
+};
+
+/// A base and an adapter: image in, labels or masks out. Immutable after load, shared by any number of threads, each with its own
+/// context and Workspace.
+template <Variant V, Backend C>
+    requires AdaptersFitBackend<V, C>
+class Model {
+public:
+    using Scalar = typename C::Scalar;
+
+    Model() = default;
+    Model(std::shared_ptr<Base<V, C> const> base, std::shared_ptr<Adapter<V, C> const> adapter)
+        : base_(std::move(base)), adapter_(std::move(adapter)), facts_(adapter_->header().config) {}
+
+    /// A self-contained model file. Every wrong name, shape or dtype ends here.
+    /// @errors missing_tensor, unexpected_tensor, shape_mismatch, dtype_mismatch, not_finite, io_failure, out_of_memory, invalid_argument
+    static Result<Model> load(ModelFile const& file, C& context, LoadOptions const& options = {}) {
+        if (file.header().adapter)
+            return fail(ErrorCode::invalid_argument, "samed.kind", "a model", "an adapter").in(file.path()).advise("open it together with its base: pass both files");
+        SAMED_CHECK(check_variant(file));
+        bool const merge = merges(file, options);
+        AskedTensors asked;
+        SAMED_TRY(auto base, Base<V, C>::load(file, context, options, asked, merge ? &file : nullptr, &asked));
+        SAMED_TRY(auto adapter, Adapter<V, C>::load(file, context, base->encoder(), !merge, options, asked));
+        SAMED_CHECK(check_all_asked(file, asked));
+        return Model(std::move(base), std::move(adapter));
+    }
+
+    /// An adapter on the base that it was trained on.
+    /// @errors base_mismatch besides those above
+    static Result<Model> load(ModelFile const& base_file, ModelFile const& adapter_file, C& context, LoadOptions const& options = {}) {
+        SAMED_CHECK(check_pair(base_file, adapter_file));
+        SAMED_CHECK(check_variant(adapter_file));
+        bool const merge = merges(adapter_file, options);
+        AskedTensors asked_base, asked;
+        SAMED_TRY(auto base, Base<V, C>::load(base_file, context, options, asked_base, merge ? &adapter_file : nullptr, &asked));
+        SAMED_CHECK(check_all_asked(base_file, asked_base, "image_encoder."));
+        SAMED_TRY(auto adapter, Adapter<V, C>::load(adapter_file, context, base->encoder(), !merge, options, asked));
+        SAMED_CHECK(check_all_asked(adapter_file, asked));
+        return Model(std::move(base), std::move(adapter));
+    }
+
+    Base<V, C> const& base() const { return *base_; }
+    Adapter<V, C> const& adapter() const { return *adapter_; }
+    ModelHeader const& header() const { return adapter_->header(); }
+    ModelConfig const& config() const { return facts_.loaded(); }
+    std::size_t weight_bytes() const { return base_->weight_bytes() + adapter_->weight_bytes(); }
+
+    int image_size() const { return facts_.image_size(); }
+    int grid() const { return facts_.grid(); }
+    int mask_tokens() const { return facts_.mask_tokens(); }
+    std::size_t input_count() const { return std::size_t(3) * image_size() * image_size(); }
+    std::size_t embedding_count() const { return std::size_t(grid()) * grid() * facts_.neck_width(); }
+    std::size_t low_res_count() const { return std::size_t(16) * grid() * grid() * mask_tokens(); }
+
+    // ---- On the context's memory: stages of the network -------------------------------------------------------------------
+
+    /// Peak arena bytes of `label` on a batch, known before any image.
+    std::size_t plan(C& context, int batch = 1) const {
+        return context.plan([&] { label_pass(context, batch, nullptr, Prompts{}, nullptr, {}); });
+    }
+
+    /// @param input      [B, 3, S, S], after the recipe
+    /// @param embedding  [B, grid, grid, neck_width]
+    /// @errors out_of_memory
+    Result<void> encode(C& context, int batch, Scalar const* input, Scalar* embedding) const {
+        auto const pass = [&] { base_->encoder()(context, batch, input, embedding, adapter_->blocks()); };
+        SAMED_CHECK(context.reserve(context.plan(pass)));
+        pass();
+        return {};
+    }
+
+    /// @param prompts         in pixels of the model's input
+    /// @param low_res_logits  [B, M, 4 grid, 4 grid]
+    /// @param iou             [B, M] or null
+    /// @errors out_of_memory
+    Result<void> decode(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {
+        auto const pass = [&] { decode_pass(context, batch, embedding, prompts, low_res_logits, iou); };
+        SAMED_CHECK(context.reserve(context.plan(pass)));
+        pass();
+        return {};
+    }
+
+    /// From embeddings to labels at the network's size, without prompts: [B, S, S].
+    /// @errors out_of_memory
+    Result<void> decode_labels(C& context, int batch, Scalar const* embedding, std::uint8_t* labels, Scalar* low_res_logits = nullptr) const {
+        auto const pass = [&] { decode_labels_pass(context, batch, embedding, Prompts{}, labels, low_res_logits); };
+        SAMED_CHECK(context.reserve(context.plan(pass)));
+        pass();
+        return {};
+    }
+
+    /// From the network's input to labels at its size: [B, 3, S, S] to [B, S, S]. No allocation in the steady state.
+    /// @errors out_of_memory
+    Result<void> label(C& context, int batch, Scalar const* input, std::uint8_t* labels, Outputs<Scalar> outputs = {}) const {
+        auto const pass = [&] { label_pass(context, batch, input, Prompts{}, labels, outputs); };
+        SAMED_CHECK(context.reserve(context.plan(pass)));
+        pass();
+        return {};
+    }
+
+    // ---- On the host: pixels in, labels or masks out ------------------------------------------------------------------------
+
+    /// Semantic labels of one image or slice, at the image's size. No allocation in the steady state (recipes with percentiles
+    /// sort a copy of the values).
+    /// @param image   [H, W, 1 or 3], any strides
+    /// @param labels  [H, W] of the same size
+    /// @param recipe  the model's own, or an override
+    /// @param prompts in pixels of the image; empty = SAMed's way
+    /// @errors shape_mismatch, invalid_argument, not_finite, too_large, out_of_range, out_of_memory
+    Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace, Recipe const& recipe, Prompts const& prompts = {},
+                         bool slice_of_volume = false, Outputs<Scalar> outputs = {}) const
+        requires(V::semantic)
+    {
+        if (labels.size(0) != image.height || labels.size(1) != image.width)
+            return fail(ErrorCode::shape_mismatch, "labels", text() << image.height << " x " << image.width, text() << labels.size(0) << " x " << labels.size(1));
+        SAMED_CHECK(check_prompts(prompts, image.height, image.width, 4 * grid()));
+        C& context = workspace.context();
+        Result<Placement> placement = Placement{};
+        Placed placed;
+        auto const pass = [&] {
+            Arena& arena = context.arena();
+            Arena::Frame frame(arena);
+            Scalar* input = arena.template take<Scalar>(input_count());
+            std::uint8_t* square = arena.template take<std::uint8_t>(std::size_t(image_size()) * image_size());
+            if (!context.planning()) {
+                placement = preprocess(image, recipe, image_size(), slice_of_volume, input, workspace.preprocess());
+                if (!placement) return;
+                placed = Placed(prompts, *placement);
+            }
+            label_pass(context, 1, input, context.planning() ? prompts : placed.prompts(), square, outputs);
+            if (!context.planning()) labels_to_input({square, {image_size(), image_size()}}, *placement, labels);
+        };
+        SAMED_CHECK(context.reserve(context.plan(pass)));
+        pass();
+        if (!placement) return placement.error();
+        return {};
+    }
+    Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace) const
+        requires(V::semantic)
+    {
+        SAMED_TRY(Recipe const recipe, resolve_intensity(header().recipe, image));
+        return segment(image, labels, workspace, recipe);
+    }
+
+    /// The image's embedding, for any number of decodes.
+    /// @errors as segment
+    Result<Embedding> embed(ImageView<float const> image, Workspace<C>& workspace, Recipe const& recipe, bool slice_of_volume = false) const {
+        Embedding e;
+        e.grid = grid();
+        e.channels = facts_.neck_width();
+        SAMED_TRY(e.values, Buffer<float>::allocate(embedding_count()));
+        SAMED_TRY(auto input, Buffer<float>::allocate(input_count()));
+        SAMED_TRY(e.placement, preprocess(image, recipe, image_size(), slice_of_volume, input.data(), workspace.preprocess()));
+        SAMED_CHECK(encode(workspace.context(), 1, input.data(), e.values.data()));
+        return e;
+    }
+    Result<Embedding> embed(ImageView<float const> image, Workspace<C>& workspace) const {
+        SAMED_TRY(Recipe const recipe, resolve_intensity(header().recipe, image));
+        return embed(image, workspace, recipe);
+    }
+
+    /// Masks of one prompt, at the original image's size.
+    /// @param prompts  in pixels of the original image
+    /// @errors invalid_argument (empty prompt on a model that needs one), out_of_range, shape_mismatch, not_finite, out_of_memory
+    Result<Masks> decode(Embedding const& embedding, Prompts const& prompts, MaskChoice choice, Workspace<C>& workspace) const {
+        if (embedding.grid != grid() || embedding.channels != facts_.neck_width())
+            return fail(ErrorCode::shape_mismatch, "embedding", text() << grid() << " x " << grid() << " x " << facts_.neck_width(),
+                        text() << embedding.grid << " x " << embedding.grid << " x " << embedding.channels);
+        if (!V::semantic && prompts.empty())
+            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt").advise("SAM needs to be told what to segment");
+        Placement const& p = embedding.placement;
+        SAMED_CHECK(check_prompts(prompts, p.input_height, p.input_width, 4 * grid()));
+        Placed const placed(prompts, p);
+        std::vector<float> logits(low_res_count()), iou(static_cast<std::size_t>(mask_tokens()));
+        SAMED_CHECK(decode(workspace.context(), 1, embedding.values.data(), placed.prompts(), logits.data(), iou.data()));
+        int const first = choice == MaskChoice::multi && mask_tokens() > 1 ? 1 : 0, last = choice == MaskChoice::single ? 1 : mask_tokens();
+        Masks m;
+        m.count = last - first;
+        m.height = p.input_height;
+        m.width = p.input_width;
+        m.low_res_side = 4 * grid();
+        std::size_t const low = std::size_t(m.low_res_side) * m.low_res_side, full = std::size_t(m.height) * m.width;
+        m.iou.assign(iou.begin() + first, iou.begin() + last);
+        m.low_res_logits.assign(logits.begin() + std::ptrdiff_t(first * low), logits.begin() + std::ptrdiff_t(last * low));
+        m.masks.resize(std::size_t(m.count) * full);
+        for (int i = 0; i < m.count; ++i)
+            SAMED_CHECK(upscale_mask({m.low_res_logits.data() + std::size_t(i) * low, {m.low_res_side, m.low_res_side}}, image_size(), p, nullptr,
+                                     m.masks.data() + std::size_t(i) * full, workspace.mask()));
+        return m;
+    }
+
+private:
+    /// Prompts moved from the image's pixels to the model's, as SAM's ResizeLongestSide does.
+    class Placed {
+    public:
+        Placed() = default;
+        Placed(Prompts const& prompts, Placement const& p) : prompts_(prompts), points_(prompts.points.begin(), prompts.points.end()) {
+            auto const x = [&](float v) { return static_cast<float>(double{v} * p.resized_width / p.input_width); };
+            auto const y = [&](float v) { return static_cast<float>(double{v} * p.resized_height / p.input_height); };
+            for (Point& point : points_) point = {x(point.x), y(point.y), point.label};
+            if (prompts.box) prompts_.box = Box{x(prompts.box->x0), y(prompts.box->y0), x(prompts.box->x1), y(prompts.box->y1)};
+        }
+        Prompts prompts() const {
+            Prompts p = prompts_;
+            p.points = points_;
+            return p;
+        }
+
+    private:
+        Prompts prompts_;
+        std::vector<Point> points_;
+    };
+
+    static bool merges(ModelFile const& file, LoadOptions const& options) {
+        return !std::is_same_v<typename V::Qkv, adapters::Identity> && options.lora == adapters::LoraMode::merged && file.header().config.rank > 0;
+    }
+
+    static Result<void> check_variant(ModelFile const& file) {
+        ModelHeader const& h = file.header();
+        if (h.variant != V::name)
+            return fail(ErrorCode::invalid_argument, "samed.variant", V::name, h.variant).in(file.path()).advise("open the file with its own variant's type");
+        auto pinned = check_pinned(V::config, h.config);
+        if (!pinned) return pinned.error().in(file.path());
+        return {};
+    }
+
+    /// @errors base_mismatch, invalid_argument
+    static Result<void> check_pair(ModelFile const& base, ModelFile const& adapter) {
+        auto const short_form = [](std::string const& s) { return s.size() > 12 ? s.substr(0, 12) + ".." : s; };
+        if (!adapter.header().adapter) return fail(ErrorCode::invalid_argument, "samed.kind", "an adapter", "a whole model").in(adapter.path());
+        if (base.header().adapter) return fail(ErrorCode::invalid_argument, "samed.kind", "a base model", "an adapter").in(base.path());
+        VitConfig const &b = base.header().config.encoder, &a = adapter.header().config.encoder;
+        if (b.width != a.width || b.depth != a.depth || b.heads != a.heads)
+            return fail(ErrorCode::base_mismatch, "image encoder", text() << "width " << a.width << ", depth " << a.depth << ", as the adapter was trained on",
+                        text() << "width " << b.width << ", depth " << b.depth).in(base.path());
+        if (base.header().fingerprint != adapter.header().fingerprint)
+            return fail(ErrorCode::base_mismatch, "samed.fingerprint", short_form(adapter.header().fingerprint), short_form(base.header().fingerprint))
+                .in(base.path()).advise("the adapter was trained on another base checkpoint");
+        if (base.header().merged || base.header().config.rank > 0)
+            return fail(ErrorCode::base_mismatch, "base", "a model without LoRA", "one that already has it").in(base.path()).advise("convert the base without --adapter");
+        if (!(b == a))
+            return fail(ErrorCode::base_mismatch, "image_size", text() << a.image_size, text() << b.image_size).in(base.path()).advise("convert the base with the adapter's --image-size");
+        return {};
+    }
+
+    void decode_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {
+        Arena& arena = context.arena();
+        Arena::Frame frame(arena);
+        auto const& encoder = adapter_->prompt_encoder();
+        Scalar* sparse = nullptr;
+        if (int const tokens = prompts.tokens()) {
+            sparse = arena.template take<Scalar>(std::size_t(tokens) * facts_.neck_width());
+            if (!context.planning()) {
+                std::vector<float> const host = encoder.sparse(prompts);
+                context.upload(sparse, host.data(), host.size());
+            }
+        }
+        sam::DenseEmbedding<Scalar> dense = encoder.no_mask();
+        if (!prompts.mask.empty()) {
+            Scalar* mask = arena.template take<Scalar>(prompts.mask.size());
+            Scalar* out = arena.template take<Scalar>(embedding_count());
+            if (!context.planning()) context.upload(mask, prompts.mask.data(), prompts.mask.size());
+            dense = encoder.dense(context, mask, out);
+        }
+        adapter_->mask_decoder()(context, batch, grid(), embedding, encoder.image_pe(), prompts.tokens(), sparse, dense, low_res_logits, iou);
+    }
+
+    void decode_labels_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, std::uint8_t* labels, Scalar* low_res_logits) const {
+        Arena::Frame frame(context.arena());
+        Scalar* logits = low_res_logits ? low_res_logits : context.arena().template take<Scalar>(std::size_t(batch) * low_res_count());
+        decode_pass(context, batch, embedding, prompts, logits, nullptr);
+        int const low = 4 * grid();
+        argmax(context, kernels::ArgmaxArgs<Scalar>{batch, mask_tokens(), low, low, image_size(), image_size(), logits, labels});
+    }
+
+    void label_pass(C& context, int batch, Scalar const* input, Prompts const& prompts, std::uint8_t* labels, Outputs<Scalar> outputs) const {
+        Arena::Frame frame(context.arena());
+        Scalar* embedding = outputs.embedding ? outputs.embedding : context.arena().template take<Scalar>(std::size_t(batch) * embedding_count());
+        base_->encoder()(context, batch, input, embedding, adapter_->blocks());
+        decode_labels_pass(context, batch, embedding, prompts, labels, outputs.low_res_logits);
+    }
+
+    std::shared_ptr<Base<V, C> const> base_;
+    std::shared_ptr<Adapter<V, C> const> adapter_;
+    Facts<V::config> facts_;
+};
+
+}  // namespace samed

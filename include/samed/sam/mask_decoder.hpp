@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <samed/config/facts.hpp>
+#include <samed/nn/conv2d.hpp>
+#include <samed/sam/prompt_encoder.hpp>
+#include <samed/sam/two_way_transformer.hpp>
+
+namespace samed::sam {
+
+/// Image embedding and prompts to M masks: SAM's ambiguous masks, or SAMed's classes.
+/// @source Segment Anything, appendix A "Lightweight mask decoder"; SAMed, section 3.3
+template <Backend C>
+class MaskDecoder {
+public:
+    using Scalar = typename C::Scalar;
+
+    /// Reads `mask_decoder.*`. Every width follows from the embedding's; SAM's IoU head has the embedding's width too.
+    static Result<MaskDecoder> load(WeightLoader<C>& loader, int width, DecoderConfig const& config) {
+        std::string const name = "mask_decoder.";
+        MaskDecoder d;
+        d.width_ = width;
+        d.masks_ = config.mask_tokens;
+        SAMED_TRY(d.transformer_, TwoWayTransformer<C>::load(loader, name + "transformer", config.depth, width, config.heads, config.mlp_width));
+        SAMED_TRY(std::vector<float> tokens, loader.host(name + "iou_token.weight", {1, width}));
+        SAMED_TRY(std::vector<float> const mask_tokens, loader.host(name + "mask_tokens.weight", {config.mask_tokens, width}));
+        tokens.insert(tokens.end(), mask_tokens.begin(), mask_tokens.end());
+        SAMED_TRY(d.output_tokens_, loader.place(tokens));
+        SAMED_TRY(d.upscale1_, nn::ConvTranspose2d<C>::load(loader, name + "output_upscaling.0", width, width / 4));
+        SAMED_TRY(d.upscale_norm_, nn::LayerNorm<C>::load(loader, name + "output_upscaling.1", width / 4, 1e-6));
+        SAMED_TRY(d.upscale2_, nn::ConvTranspose2d<C>::load(loader, name + "output_upscaling.3", width / 4, width / 8));
+        for (int m = 0; m < config.mask_tokens; ++m) {
+            SAMED_TRY(nn::Mlp3<C> mlp, nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width, width / 8));
+            d.hypernetworks_.push_back(std::move(mlp));
+        }
+        SAMED_TRY(d.iou_head_, nn::Mlp3<C>::load(loader, name + "iou_prediction_head", width, width, config.mask_tokens));
+        return d;
+    }
+
+    int masks() const { return masks_; }
+    int tokens(int sparse) const { return 1 + masks_ + sparse; }
+    TwoWayTransformer<C> const& transformer() const { return transformer_; }
+
+    /// tokens = [iou, masks, sparse] for every image of the batch: [B, tokens, C].
+    /// @param sparse  [sparse_count, C], in the context's memory, the same for every image
+    void assemble(C& context, int batch, int sparse_count, Scalar const* sparse, Scalar* out) const {
+        std::int64_t const own = std::int64_t{1 + masks_} * width_, extra = std::int64_t{sparse_count} * width_;
+        for (int b = 0; b < batch; ++b) {
+            context.copy(own, output_tokens_, out + b * (own + extra));
+            if (extra) context.copy(extra, sparse, out + b * (own + extra) + own);
+        }
+    }
+
+    /// output_upscaling: [B, g, g, C] to [B, 4g, 4g, C / 8].
+    void upscale(C& context, int batch, int grid, Scalar const* image, Scalar* out) const {
+        Arena::Frame frame(context.arena());
+        std::int64_t const pixels = std::int64_t{4} * batch * grid * grid;
+        Scalar* middle = context.arena().template take<Scalar>(static_cast<std::size_t>(pixels * (width_ / 4)));
+        upscale1_(context, batch, grid, grid, image, middle);
+        upscale_norm_(context, pixels, middle, middle, kernels::Activation::gelu);
+        upscale2_(context, batch, 2 * grid, 2 * grid, middle, out, kernels::Activation::gelu);
+    }
+
+    /// Each mask token through its own MLP: [B, M, C / 8].
+    /// @param queries  [B, tokens, C], the transformer's output
+    void hyper(C& context, int batch, int token_count, Scalar const* queries, Scalar* out) const {
+        for (int m = 0; m < masks_; ++m)
+            hypernetworks_[std::size_t(m)](context, batch, queries + std::int64_t{1 + m} * width_, std::int64_t{token_count} * width_,
+                                           out + std::int64_t{m} * (width_ / 8), std::int64_t{masks_} * (width_ / 8));
+    }
+
+    /// @param embedding       [B, g, g, C]
+    /// @param image_pe        [g, g, C]
+    /// @param sparse          [sparse_count, C] or null
+    /// @param dense           added to the embedding
+    /// @param low_res_logits  [B, M, 4g, 4g]
+    /// @param iou             [B, M] predicted IoU, or null: SAMed has no use for it
+    void operator()(C& context, int batch, int grid, Scalar const* embedding, Scalar const* image_pe, int sparse_count, Scalar const* sparse,
+                    DenseEmbedding<Scalar> dense, Scalar* low_res_logits, Scalar* iou) const {
+        Arena& arena = context.arena();
+        Arena::Frame frame(arena);
+        int const token_count = tokens(sparse_count), cells = grid * grid;
+        TwoWaySizes const sizes{batch, token_count, cells};
+        std::size_t const query_count = std::size_t(batch) * token_count * width_;
+        std::int64_t const image_count = std::int64_t{batch} * cells * width_;
+        Scalar* query_pe = arena.template take<Scalar>(query_count);
+        Scalar* queries = arena.template take<Scalar>(query_count);
+        Scalar* keys = arena.template take<Scalar>(static_cast<std::size_t>(image_count));
+        assemble(context, batch, sparse_count, sparse, query_pe);
+        context.copy(static_cast<std::int64_t>(query_count), query_pe, queries);
+        add(context, kernels::AddArgs<Scalar>{image_count, dense.period, embedding, dense.data, keys});
+        transformer_(context, sizes, queries, keys, query_pe, image_pe);
+
+        Scalar* upscaled = arena.template take<Scalar>(std::size_t(16) * batch * cells * (width_ / 8));
+        Scalar* vectors = arena.template take<Scalar>(std::size_t(batch) * masks_ * (width_ / 8));
+        upscale(context, batch, grid, keys, upscaled);
+        hyper(context, batch, token_count, queries, vectors);
+        mask_product(context, kernels::MaskProductArgs<Scalar>{batch, masks_, 16 * cells, width_ / 8, vectors, upscaled, low_res_logits});
+        if (iou) iou_head_(context, batch, queries, std::int64_t{token_count} * width_, iou, masks_);
+    }
+
+private:
+    int width_ = 0, masks_ = 0;
+    TwoWayTransformer<C> transformer_;
+    Scalar const* output_tokens_ = nullptr;  // [1 + M, C]: iou token, mask tokens
+    nn::ConvTranspose2d<C> upscale1_, upscale2_;
+    nn::LayerNorm<C> upscale_norm_;
+    std::vector<nn::Mlp3<C>> hypernetworks_;
+    nn::Mlp3<C> iou_head_;
+};
+
+}  // namespace samed::sam

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <samed/nn/attention.hpp>
+#include <samed/nn/layer_norm.hpp>
+#include <samed/nn/mlp.hpp>
+
+namespace samed::sam {
+
+/// Sizes of one call of the two-way transformer.
+struct TwoWaySizes {
+    int batch = 1, queries = 0, keys = 0;
+};
+
+/// One layer: tokens attend to themselves and to the image, pass an MLP, and the image attends to the tokens.
+/// @source Segment Anything, appendix A "Lightweight mask decoder", figure 14
+template <Backend C>
+class TwoWayBlock {
+public:
+    using Scalar = typename C::Scalar;
+    static constexpr double eps = 1e-5;  // the framework's default, unlike the image encoder's
+
+    static Result<TwoWayBlock> load(WeightLoader<C>& loader, std::string const& name, int width, int heads, int mlp_width, bool first) {
+        TwoWayBlock b;
+        b.width_ = width;
+        b.first_ = first;
+        SAMED_TRY(b.self_attn_, nn::Attention<C>::load(loader, name + ".self_attn", width, width, heads));
+        SAMED_TRY(b.norm1_, nn::LayerNorm<C>::load(loader, name + ".norm1", width, eps));
+        SAMED_TRY(b.token_to_image_, nn::Attention<C>::load(loader, name + ".cross_attn_token_to_image", width, width / 2, heads));
+        SAMED_TRY(b.norm2_, nn::LayerNorm<C>::load(loader, name + ".norm2", width, eps));
+        SAMED_TRY(b.mlp_, nn::Mlp<C>::load(loader, name + ".mlp", width, mlp_width, kernels::Activation::relu));
+        SAMED_TRY(b.norm3_, nn::LayerNorm<C>::load(loader, name + ".norm3", width, eps));
+        SAMED_TRY(b.norm4_, nn::LayerNorm<C>::load(loader, name + ".norm4", width, eps));
+        SAMED_TRY(b.image_to_token_, nn::Attention<C>::load(loader, name + ".cross_attn_image_to_token", width, width / 2, heads));
+        return b;
+    }
+
+    /// @param queries   [B, queries, C], in and out
+    /// @param keys      [B, keys, C], in and out
+    /// @param query_pe  [B, queries, C]: the tokens as they entered the transformer
+    /// @param key_pe    [keys, C]
+    void operator()(C& context, TwoWaySizes s, Scalar* queries, Scalar* keys, Scalar const* query_pe, Scalar const* key_pe) const {
+        Arena& arena = context.arena();
+        Arena::Frame frame(arena);
+        std::int64_t const query_count = std::int64_t{s.batch} * s.queries * width_, image = std::int64_t{s.keys} * width_;
+        Scalar* q = arena.template take<Scalar>(static_cast<std::size_t>(query_count));
+        Scalar* k = arena.template take<Scalar>(static_cast<std::size_t>(s.batch * image));
+        auto const add_pe = [&] { add(context, kernels::AddArgs<Scalar>{query_count, query_count, queries, query_pe, q}); };
+
+        if (first_) {  // the tokens are their own position: no PE and no residual
+            self_attn_(context, s.batch, s.queries, queries, s.queries, queries, queries, nullptr, queries);
+        } else {
+            add_pe();
+            self_attn_(context, s.batch, s.queries, q, s.queries, q, queries, queries, queries);
+        }
+        int const rows = s.batch * s.queries;
+        norm1_(context, rows, queries, queries);
+
+        add_pe();
+        add(context, kernels::AddArgs<Scalar>{s.batch * image, image, keys, key_pe, k});
+        token_to_image_(context, s.batch, s.queries, q, s.keys, k, keys, queries, queries);
+        norm2_(context, rows, queries, queries);
+
+        mlp_.add_to(context, rows, queries, queries);
+        norm3_(context, rows, queries, queries);
+
+        add_pe();
+        image_to_token_(context, s.batch, s.keys, k, s.queries, q, queries, keys, keys);
+        norm4_(context, std::int64_t{s.batch} * s.keys, keys, keys);
+    }
+
+private:
+    int width_ = 0;
+    bool first_ = false;
+    nn::Attention<C> self_attn_, token_to_image_, image_to_token_;
+    nn::LayerNorm<C> norm1_, norm2_, norm3_, norm4_;
+    nn::Mlp<C> mlp_;
+};
+
+/// Layers, then a last attention from the tokens to the image.
+template <Backend C>
+class TwoWayTransformer {
+public:
+    using Scalar = typename C::Scalar;
+
+    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads, int mlp_width) {
+        TwoWayTransformer t;
+        t.width_ = width;
+        for (int i = 0; i < depth; ++i) {
+            SAMED_TRY(TwoWayBlock<C> layer, TwoWayBlock<C>::load(loader, name + ".layers." + std::to_string(i), width, heads, mlp_width, i == 0));
+            t.layers_.push_back(std::move(layer));
+        }
+        SAMED_TRY(t.final_attn_, nn::Attention<C>::load(loader, name + ".final_attn_token_to_image", width, width / 2, heads));
+        SAMED_TRY(t.norm_final_, nn::LayerNorm<C>::load(loader, name + ".norm_final_attn", width, TwoWayBlock<C>::eps));
+        return t;
+    }
+
+    std::vector<TwoWayBlock<C>> const& layers() const { return layers_; }
+
+    /// Shapes as in TwoWayBlock.
+    void operator()(C& context, TwoWaySizes s, Scalar* queries, Scalar* keys, Scalar const* query_pe, Scalar const* key_pe) const {
+        for (auto const& layer : layers_) layer(context, s, queries, keys, query_pe, key_pe);
+        finish(context, s, queries, keys, query_pe, key_pe);
+    }
+
+    /// The last attention alone, after all layers.
+    void finish(C& context, TwoWaySizes s, Scalar* queries, Scalar const* keys, Scalar const* query_pe, Scalar const* key_pe) const {
+        Arena& arena = context.arena();
+        Arena::Frame frame(arena);
+        std::int64_t const query_count = std::int64_t{s.batch} * s.queries * width_, image = std::int64_t{s.keys} * width_;
+        Scalar* q = arena.template take<Scalar>(static_cast<std::size_t>(query_count));
+        Scalar* k = arena.template take<Scalar>(static_cast<std::size_t>(s.batch * image));
+        add(context, kernels::AddArgs<Scalar>{query_count, query_count, queries, query_pe, q});
+        add(context, kernels::AddArgs<Scalar>{s.batch * image, image, keys, key_pe, k});
+        final_attn_(context, s.batch, s.queries, q, s.keys, k, keys, queries, queries);
+        norm_final_(context, s.batch * s.queries, queries, queries);
+    }
+
+private:
+    int width_ = 0;
+    std::vector<TwoWayBlock<C>> layers_;
+    nn::Attention<C> final_attn_;
+    nn::LayerNorm<C> norm_final_;
+};
+
+}  // namespace samed::sam

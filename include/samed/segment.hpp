@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <samed/backend/cpu_context.hpp>
+#include <samed/image/xtensor.hpp>
+#include <samed/model.hpp>
+
+namespace samed {
+
+struct OpenOptions {
+    LoadOptions load{};
+    int threads = 0;               ///< per call, the caller included; 0 = all cores
+    std::optional<Isa> isa{};      ///< nothing = the best that this processor has
+};
+
+/// A model and a free list of contexts: what an application keeps and shares. Calls from several threads run at the same time,
+/// each on a context of its own, made when first needed and kept.
+template <Variant V>
+class OpenModel {
+public:
+    using Context = CpuContext;
+
+    OpenModel(Model<V, Context> model, OpenOptions options, std::unique_ptr<Context> first)
+        : state_(std::make_shared<State>(std::move(model), options)) {
+        state_->idle.push_back(std::make_unique<Seat>(std::move(first)));
+    }
+
+    Model<V, Context> const& model() const { return state_->model; }
+
+private:
+    struct Seat {
+        explicit Seat(std::unique_ptr<Context> c) : context(std::move(c)), workspace(*context) {}
+        std::unique_ptr<Context> context;
+        Workspace<Context> workspace;
+    };
+    struct State {
+        State(Model<V, Context> m, OpenOptions o) : model(std::move(m)), options(o) {}
+        Model<V, Context> const model;
+        OpenOptions const options;
+        std::mutex guard;
+        std::vector<std::unique_ptr<Seat>> idle;
+    };
+
+public:
+    /// A context and its workspace for one call; goes back to the free list at the end.
+    class Lease {
+    public:
+        explicit Lease(OpenModel const& model) : state_(model.state_) {
+            {
+                std::lock_guard lock(state_->guard);
+                if (!state_->idle.empty()) {
+                    seat_ = std::move(state_->idle.back());
+                    state_->idle.pop_back();
+                }
+            }
+            if (!seat_) seat_ = std::make_unique<Seat>(make_context(state_->options));
+        }
+        ~Lease() {
+            std::lock_guard lock(state_->guard);
+            state_->idle.push_back(std::move(seat_));
+        }
+        Lease(Lease const&) = delete;
+        Lease& operator=(Lease const&) = delete;
+
+        Workspace<Context>& workspace() { return seat_->workspace; }
+        Context& context() { return *seat_->context; }
+
+    private:
+        std::shared_ptr<State> state_;
+        std::unique_ptr<Seat> seat_;
+    };
+
+    static std::unique_ptr<Context> make_context(OpenOptions const& options) {
+        return std::make_unique<Context>(options.threads, options.isa ? *options.isa : detect_isa());
+    }
+
+private:
+    std::shared_ptr<State> state_;
+};
+
+/// Opens a self-contained model file.
+/// @errors those of ModelFile::open and Model::load
+template <Variant V>
+Result<OpenModel<V>> open(std::string const& path, OpenOptions options = {}) {
+    SAMED_TRY(ModelFile const file, ModelFile::open(path));
+    auto context = OpenModel<V>::make_context(options);
+    SAMED_TRY(auto model, Model<V, CpuContext>::load(file, *context, options.load));
+    return OpenModel<V>(std::move(model), options, std::move(context));
+}
+
+/// Opens an adapter on its base.
+/// @errors base_mismatch besides those above
+template <Variant V>
+Result<OpenModel<V>> open(std::string const& base, std::string const& adapter, OpenOptions options = {}) {
+    SAMED_TRY(ModelFile const base_file, ModelFile::open(base));
+    SAMED_TRY(ModelFile const adapter_file, ModelFile::open(adapter));
+    auto context = OpenModel<V>::make_context(options);
+    SAMED_TRY(auto model, Model<V, CpuContext>::load(base_file, adapter_file, *context, options.load));
+    return OpenModel<V>(std::move(model), options, std::move(context));
+}
+
+/// The one call: an image of any size to one label a pixel. Allocates its result and nothing else in the steady state.
+/// @param image  [H, W] grey or [H, W, 3], in the units that the model's recipe expects (Hounsfield units, 0..255, ...)
+/// @return [H, W], 0 = background, k = the model's class k
+/// @errors those of Model::segment
+template <Variant V, XImage Image>
+    requires(V::semantic)
+Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts = {}) {
+    typename OpenModel<V>::Lease lease(model);
+    ImageView<float const> const view = image_view(image);
+    SAMED_TRY(Recipe const recipe, resolve_intensity(model.model().header().recipe, view));
+    xt::xtensor<std::uint8_t, 2> labels = xt::xtensor<std::uint8_t, 2>::from_shape({std::size_t(view.height), std::size_t(view.width)});
+    SAMED_CHECK(model.model().segment(view, {labels.data(), {view.height, view.width}}, lease.workspace(), recipe, prompts));
+    return labels;
+}
+
+/// Masks for a prompt, with predicted IoU and low-res logits.
+/// @param prompts  in pixels of the image
+/// @errors those of Model::embed and Model::decode
+template <Variant V, XImage Image>
+    requires(!V::semantic)
+Result<Masks> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts, MaskChoice choice = MaskChoice::multi) {
+    typename OpenModel<V>::Lease lease(model);
+    SAMED_TRY(Embedding const embedding, model.model().embed(image_view(image), lease.workspace()));
+    return model.model().decode(embedding, prompts, choice, lease.workspace());
+}
+
+/// The image's embedding, computed once for many prompts.
+template <Variant V, XImage Image>
+Result<Embedding> embed(OpenModel<V> const& model, Image const& image) {
+    typename OpenModel<V>::Lease lease(model);
+    return model.model().embed(image_view(image), lease.workspace());
+}
+
+/// Masks of one prompt on a kept embedding.
+template <Variant V>
+Result<Masks> decode(OpenModel<V> const& model, Embedding const& embedding, Prompts const& prompts, MaskChoice choice = MaskChoice::multi) {
+    typename OpenModel<V>::Lease lease(model);
+    return model.model().decode(embedding, prompts, choice, lease.workspace());
+}
+
+}  // namespace samed

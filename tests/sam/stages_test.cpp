@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every stage of the network against PyTorch, for every context.
+#include "../golden_case.hpp"
+
+#include <samed/backend/cpu_context.hpp>
+#include <samed/backend/reference_context.hpp>
+#include <samed/model.hpp>
+#include <samed/variants/sam/sam.hpp>
+#include <samed/variants/samed/samed.hpp>
+
+using namespace samed_test;
+using samed::variants::Sam;
+using samed::variants::Samed;
+
+namespace {
+
+constexpr double bound = 1e-4;
+
+template <class C>
+void reserve(C& context) {
+    REQUIRE(context.reserve(std::size_t{16} << 20).has_value());
+}
+
+template <class V, class C>
+samed::Model<V, C> load(samed::ModelFile const& file, C& context, samed::LoadOptions options = {}) {
+    auto model = samed::Model<V, C>::load(file, context, options);
+    REQUIRE_MESSAGE(model.has_value(), (model ? "" : model.error().message()));
+    return *std::move(model);
+}
+
+template <class C>
+std::vector<typename C::Scalar> scalars(std::vector<float> const& values) {
+    return {values.begin(), values.end()};
+}
+
+/// The fixture in this library's layout against `data`.
+template <class T>
+void check_stage(GoldenCase const& golden, std::string const& name, T const* data) {
+    INFO(name);
+    Stage const s = golden.stage(name);
+    bool const nchw = s.shape.size() == 4 && (name == "neck" || name == "neck2" || name == "image_pe" || name == "upscaled");
+    CHECK(relative_error(data, nchw ? channels_last(s) : s.values) <= bound);
+}
+
+template <class C>
+void check_samed_stages(std::string const& name, samed::adapters::LoraMode lora) {
+    using T = typename C::Scalar;
+    GoldenCase const golden = GoldenCase::open(name);
+    C context;
+    reserve(context);
+    samed::LoadOptions options;
+    options.lora = lora;
+    auto const model = load<Samed<>>(golden.model, context, options);
+    auto const& encoder = model.base().encoder();
+    auto const input = scalars<C>(golden.stage("input").values);
+    auto const grid = encoder.grid(1);
+    int const width = model.config().encoder.width, neck_width = model.config().encoder.neck_width, m = model.mask_tokens();
+
+    std::vector<T> x(static_cast<std::size_t>(grid.tokens() * width));
+    encoder.patch_embed()(context, 1, input.data(), x.data());
+    check_stage(golden, "pos_added", x.data());
+    for (std::size_t i = 0; i < encoder.blocks().size(); ++i) {
+        encoder.blocks()[i](context, grid, x.data(), model.adapter().blocks()[i]);
+        check_stage(golden, "block" + std::to_string(i), x.data());
+    }
+    std::vector<T> embedding(model.embedding_count());
+    encoder.neck()(context, grid, x.data(), embedding.data());
+    check_stage(golden, "neck", embedding.data());
+
+    auto const& prompts = model.adapter().prompt_encoder();
+    auto const& decoder = model.adapter().mask_decoder();
+    check_stage(golden, "image_pe", prompts.image_pe());
+
+    int const tokens = decoder.tokens(0), cells = model.grid() * model.grid();
+    samed::sam::TwoWaySizes const sizes{1, tokens, cells};
+    std::vector<T> query_pe(static_cast<std::size_t>(tokens * neck_width)), keys(model.embedding_count());
+    decoder.assemble(context, 1, 0, nullptr, query_pe.data());
+    auto queries = query_pe;
+    auto const dense = prompts.no_mask();
+    add(context, samed::kernels::AddArgs<T>{static_cast<std::int64_t>(keys.size()), dense.period, embedding.data(), dense.data, keys.data()});
+    for (std::size_t i = 0; i < decoder.transformer().layers().size(); ++i) {
+        decoder.transformer().layers()[i](context, sizes, queries.data(), keys.data(), query_pe.data(), prompts.image_pe());
+        check_stage(golden, "decoder.layer" + std::to_string(i) + ".queries", queries.data());
+        check_stage(golden, "decoder.layer" + std::to_string(i) + ".keys", keys.data());
+    }
+    decoder.transformer().finish(context, sizes, queries.data(), keys.data(), query_pe.data(), prompts.image_pe());
+    check_stage(golden, "decoder.queries", queries.data());
+
+    std::vector<T> upscaled(static_cast<std::size_t>(16 * cells * neck_width / 8)), hyper(static_cast<std::size_t>(m * neck_width / 8));
+    decoder.upscale(context, 1, model.grid(), keys.data(), upscaled.data());
+    check_stage(golden, "upscaled", upscaled.data());
+    decoder.hyper(context, 1, tokens, queries.data(), hyper.data());
+    check_stage(golden, "hyper", hyper.data());
+
+    std::vector<T> logits(model.low_res_count()), iou(static_cast<std::size_t>(m));
+    REQUIRE(model.decode(context, 1, embedding.data(), {}, logits.data(), iou.data()).has_value());
+    check_stage(golden, "low_res_logits", logits.data());
+    check_stage(golden, "iou", iou.data());
+}
+
+/// Labels equal wherever the reference's margin between the best two classes exceeds twice the logit error.
+template <class C>
+void check_labels(std::string const& name) {
+    using T = typename C::Scalar;
+    GoldenCase const golden = GoldenCase::open(name);
+    C context;
+    samed::LoadOptions options;
+    options.storage = samed::DType::f32;
+    auto const model = load<Samed<>>(golden.model, context, options);
+    auto const input = scalars<C>(golden.stage("input").values);
+    std::vector<std::uint8_t> labels(static_cast<std::size_t>(model.image_size() * model.image_size()));
+    std::vector<T> logits(model.low_res_count());
+    REQUIRE(model.label(context, 1, input.data(), labels.data(), {nullptr, logits.data()}).has_value());
+
+    auto const expected_logits = golden.stage("low_res_logits").values;
+    double error = 0;
+    for (std::size_t i = 0; i < logits.size(); ++i) error = std::max(error, std::fabs(static_cast<double>(logits[i]) - expected_logits[i]));
+    CHECK(relative_error(logits.data(), expected_logits) <= bound);
+    auto const margin = golden.stage("margin").values, expected = golden.stage("labels").values;
+    std::size_t excluded = 0, wrong = 0;
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+        if (margin[i] <= 2 * error) ++excluded;
+        else if (static_cast<float>(labels[i]) != expected[i]) ++wrong;
+    }
+    MESSAGE(name << ": " << labels.size() << " pixels, " << excluded << " within twice the logit error of a tie, " << wrong << " labels differ");
+    CHECK(wrong == 0);
+    CHECK(static_cast<double>(excluded) <= 0.001 * static_cast<double>(labels.size()));
+}
+
+}  // namespace
+
+TEST_SUITE("sam/stages") {
+    TEST_CASE_TEMPLATE("every stage of SAMed is within 1e-4 of PyTorch, LoRA merged and live", C, samed::ReferenceContext<float>,
+                       samed::ReferenceContext<double>, samed::CpuContext) {
+        for (char const* name : {"samed_window_seed0", "samed_window_larger"}) {
+            CAPTURE(name);
+            check_samed_stages<C>(name, samed::adapters::LoraMode::merged);
+            check_samed_stages<C>(name, samed::adapters::LoraMode::live);
+        }
+    }
+
+    TEST_CASE_TEMPLATE("labels equal PyTorch's wherever the margin is clear, three seeds", C, samed::ReferenceContext<float>, samed::CpuContext) {
+        for (char const* name : {"samed_window_seed0", "samed_window_seed1", "samed_window_seed2", "samed_window_larger", "samed_resize"})
+            check_labels<C>(name);
+    }
+
+    TEST_CASE_TEMPLATE("a batch of two gives each image's own embedding", C, samed::ReferenceContext<float>, samed::CpuContext) {
+        GoldenCase const golden = GoldenCase::open("samed_resize");
+        C context;
+        auto const model = load<Samed<>>(golden.model, context);
+        std::vector<float> embedding(2 * model.embedding_count());
+        REQUIRE(model.encode(context, 2, golden.stage("input2").values.data(), embedding.data()).has_value());
+        check_stage(golden, "neck2", embedding.data());
+    }
+
+    TEST_CASE_TEMPLATE("every kind of prompt gives SAM's embeddings, masks and predicted IoU", C, samed::ReferenceContext<float>, samed::CpuContext) {
+        GoldenCase const golden = GoldenCase::open("sam_prompts");
+        C context;
+        reserve(context);
+        auto const model = load<Sam<>>(golden.model, context);
+        std::vector<float> embedding(model.embedding_count());
+        REQUIRE(model.encode(context, 1, golden.stage("input").values.data(), embedding.data()).has_value());
+        check_stage(golden, "neck", embedding.data());
+        auto const& encoder = model.adapter().prompt_encoder();
+        int prompts_seen = 0;
+        for (int j = 0; golden.stages.find("p" + std::to_string(j) + ".multi.masks"); ++j, ++prompts_seen) {
+            std::string const p = "p" + std::to_string(j) + ".";
+            CAPTURE(p);
+            samed::Prompts prompts;
+            std::vector<samed::Point> points;
+            Stage mask;
+            if (golden.stages.find(p + "coords")) {
+                Stage const coords = golden.stage(p + "coords"), labels = golden.stage(p + "labels");
+                for (std::size_t i = 0; i < labels.values.size(); ++i)
+                    points.push_back({coords.values[2 * i], coords.values[2 * i + 1], static_cast<int>(labels.values[i])});
+                prompts.points = points;
+            }
+            if (golden.stages.find(p + "box")) {
+                auto const b = golden.stage(p + "box").values;
+                prompts.box = samed::Box{b[0], b[1], b[2], b[3]};
+            }
+            if (golden.stages.find(p + "mask_input")) {
+                mask = golden.stage(p + "mask_input");
+                prompts.mask = mask.values;
+            }
+            if (golden.stages.find(p + "sparse")) {
+                auto const expected = golden.stage(p + "sparse").values;
+                auto const sparse = encoder.sparse(prompts);
+                REQUIRE(sparse.size() == expected.size());
+                CHECK(relative_error(sparse.data(), expected) <= bound);
+            } else {
+                CHECK(prompts.tokens() == 0);
+            }
+            if (!prompts.mask.empty()) {
+                std::vector<float> dense(model.embedding_count());
+                encoder.dense(context, mask.values.data(), dense.data());
+                CHECK(relative_error(dense.data(), channels_last(golden.stage(p + "dense"))) <= bound);
+            }
+            std::vector<float> logits(model.low_res_count()), iou(4);
+            REQUIRE(model.decode(context, 1, embedding.data(), prompts, logits.data(), iou.data()).has_value());
+            std::size_t const plane = logits.size() / 4;
+            CHECK(relative_error(logits.data(), golden.stage(p + "single.masks").values) <= bound);
+            CHECK(relative_error(logits.data() + plane, golden.stage(p + "multi.masks").values) <= bound);
+            CHECK(relative_error(iou.data(), golden.stage(p + "single.iou").values) <= bound);
+            CHECK(relative_error(iou.data() + 1, golden.stage(p + "multi.iou").values) <= bound);
+        }
+        CHECK(prompts_seen == 9);
+    }
+}
