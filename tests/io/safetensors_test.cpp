@@ -189,8 +189,7 @@ TEST_SUITE("io/safetensors") {
 
     TEST_CASE("hostile headers are refused with the code that tells why") {
         struct Case {
-            char const* what;
-            std::string bytes;
+            std::string what, bytes;
             ErrorCode code;
         };
         std::string const t = R"("dtype":"F32","shape":[2],"data_offsets":[0,8])";

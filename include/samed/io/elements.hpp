@@ -57,15 +57,25 @@ inline float half_to_f32(std::uint16_t bits) {
 
 }  // namespace detail
 
-/// Converts `count` stored little-endian floating elements to f32. f64 rounds to nearest.
+/// Converts `count` stored little-endian elements to f32, rounding to nearest even; a boolean gives 0 or 1.
 inline void elements_to_f32(DType type, std::byte const* from, std::size_t count, float* to) {
+    auto const rounded = [](auto x) { return static_cast<float>(x); };
     switch (type) {
         case DType::f32: std::memcpy(to, from, count * sizeof(float)); return;
         case DType::f16: return detail::convert_elements<std::uint16_t>(from, count, to, detail::half_to_f32);
         case DType::bf16:
             return detail::convert_elements<std::uint16_t>(from, count, to, [](std::uint16_t x) { return to_f32(BFloat16{x}); });
-        case DType::f64: return detail::convert_elements<double>(from, count, to, [](double x) { return static_cast<float>(x); });
-        default: SAMED_ASSERT(is_floating(type)); return;
+        case DType::f64: return detail::convert_elements<double>(from, count, to, rounded);
+        case DType::u8: return detail::convert_elements<std::uint8_t>(from, count, to, rounded);
+        case DType::i8: return detail::convert_elements<std::int8_t>(from, count, to, rounded);
+        case DType::u16: return detail::convert_elements<std::uint16_t>(from, count, to, rounded);
+        case DType::i16: return detail::convert_elements<std::int16_t>(from, count, to, rounded);
+        case DType::u32: return detail::convert_elements<std::uint32_t>(from, count, to, rounded);
+        case DType::i32: return detail::convert_elements<std::int32_t>(from, count, to, rounded);
+        case DType::u64: return detail::convert_elements<std::uint64_t>(from, count, to, rounded);
+        case DType::i64: return detail::convert_elements<std::int64_t>(from, count, to, rounded);
+        case DType::boolean:
+            return detail::convert_elements<std::uint8_t>(from, count, to, [](std::uint8_t x) { return x != 0 ? 1.f : 0.f; });
     }
 }
 
