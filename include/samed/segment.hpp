@@ -106,37 +106,43 @@ Result<OpenModel<V>> open(std::string const& base, std::string const& adapter, O
     return OpenModel<V>(std::move(model), options, std::move(context));
 }
 
+/// xtensor containers and views of floats: [H, W] or [H, W, 3].
+template <class E>
+concept FloatImage = StridedTensor<E> && std::is_same_v<std::remove_const_t<typename E::value_type>, float>;
+
 /// The one call: an image of any size to one label a pixel. Allocates its result and nothing else in the steady state.
 /// @param image  [H, W] grey or [H, W, 3], in the units that the model's recipe expects (Hounsfield units, 0..255, ...)
 /// @return [H, W], 0 = background, k = the model's class k
 /// @errors those of Model::segment
-template <Variant V, XImage Image>
+template <Variant V, FloatImage Image>
     requires(V::semantic)
 Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts = {}) {
     typename OpenModel<V>::Lease lease(model);
-    ImageView<float const> const view = image_view(image);
+    SAMED_TRY(ImageView<float const> const view, interleaved(image));
     SAMED_TRY(Recipe const recipe, resolve_intensity(model.model().header().recipe, view));
-    xt::xtensor<std::uint8_t, 2> labels = xt::xtensor<std::uint8_t, 2>::from_shape({std::size_t(view.height), std::size_t(view.width)});
-    SAMED_CHECK(model.model().segment(view, {labels.data(), {view.height, view.width}}, lease.workspace(), recipe, prompts));
+    auto labels = xt::xtensor<std::uint8_t, 2>::from_shape({static_cast<std::size_t>(view.height), static_cast<std::size_t>(view.width)});
+    SAMED_CHECK(model.model().segment(view, label_map(labels), lease.workspace(), recipe, prompts));
     return labels;
 }
 
 /// Masks for a prompt, with predicted IoU and low-res logits.
 /// @param prompts  in pixels of the image
 /// @errors those of Model::embed and Model::decode
-template <Variant V, XImage Image>
+template <Variant V, FloatImage Image>
     requires(!V::semantic)
 Result<Masks> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts, MaskChoice choice = MaskChoice::multi) {
     typename OpenModel<V>::Lease lease(model);
-    SAMED_TRY(Embedding const embedding, model.model().embed(image_view(image), lease.workspace()));
+    SAMED_TRY(ImageView<float const> const view, interleaved(image));
+    SAMED_TRY(Embedding const embedding, model.model().embed(view, lease.workspace()));
     return model.model().decode(embedding, prompts, choice, lease.workspace());
 }
 
 /// The image's embedding, computed once for many prompts.
-template <Variant V, XImage Image>
+template <Variant V, FloatImage Image>
 Result<Embedding> embed(OpenModel<V> const& model, Image const& image) {
     typename OpenModel<V>::Lease lease(model);
-    return model.model().embed(image_view(image), lease.workspace());
+    SAMED_TRY(ImageView<float const> const view, interleaved(image));
+    return model.model().embed(view, lease.workspace());
 }
 
 /// Masks of one prompt on a kept embedding.
