@@ -12,11 +12,11 @@ python=${PYTHON:-python3}
 if ! has_torch "$python"; then
     venv=$root/build/parity-venv
     if ! has_torch "$venv/bin/python"; then
-        echo "parity.sh: $python lacks torch or segment-anything; installing them into $venv (about 1 GB):"
+        echo "parity.sh: $python lacks torch or segment-anything; installing them into $venv (some GB):"
         sed -n '/^[a-z].*==/{s/^/parity.sh:   /p;}' "$root/tools/golden/requirements.txt" | head -n 4
         "$python" -m venv "$venv"
         grep '==' "$root/tools/golden/requirements.txt" | head -n 4 >"$venv/requirements.txt"
-        "$venv/bin/pip" install --extra-index-url https://download.pytorch.org/whl/cpu -r "$venv/requirements.txt"
+        "$venv/bin/pip" install -r "$venv/requirements.txt"
     fi
     python=$venv/bin/python
 fi
