@@ -9,7 +9,9 @@ std::size_t allocations = 0;
 }
 
 std::size_t allocation_count();
-std::size_t allocation_count() { return allocations; }
+std::size_t allocation_count() {
+    return allocations;
+}
 
 void* operator new(std::size_t bytes) {
     ++allocations;
@@ -17,5 +19,9 @@ void* operator new(std::size_t bytes) {
     if (memory == nullptr) std::abort();
     return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept {
+    std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+    std::free(memory);
+}

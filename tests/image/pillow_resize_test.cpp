@@ -32,7 +32,8 @@ TEST_SUITE("image/pillow_resize") {
                 auto out = resized(in, height, width, channels, to_height, to_width);
                 // The fixtures are Pillow 13's, which shrinks the height first where the image is tall or its width grows.
                 bool const height_first = to_height < height && (to_width > width || 2 * width < height);
-                if (height_first) out = resized(resized(in, height, width, channels, to_height, width), to_height, width, channels, to_height, to_width);
+                if (height_first)
+                    out = resized(resized(in, height, width, channels, to_height, width), to_height, width, channels, to_height, to_width);
                 CHECK(differing(out, fixtures.get<std::uint8_t>(name + ".out")) == 0);
                 ++images;
             }

@@ -11,7 +11,8 @@ TEST_SUITE("image/postprocess") {
         for (int i = 0; i < 5; ++i) {
             std::string const name = "bilinear" + std::to_string(i);
             CAPTURE(name);
-            int const planes = fixtures.size(name + ".in", 1), before = fixtures.size(name + ".in", 2), after = fixtures.size(name + ".out", 2);
+            int const planes = fixtures.size(name + ".in", 1), before = fixtures.size(name + ".in", 2),
+                      after = fixtures.size(name + ".out", 2);
             auto const in = fixtures.get<float>(name + ".in"), expected = fixtures.get<float>(name + ".out");
             std::vector<float> out(expected.size());
             MaskScratch scratch;
@@ -54,7 +55,8 @@ TEST_SUITE("image/postprocess") {
         std::vector<float> middle(64 * 64), small(5 * 5), expected(5 * 5);
         ViewN<float const, 2> const low_res(values.data(), {8, 8});
         REQUIRE(upscale_mask(low_res, 64, {64, 64, 64, 64}, middle.data(), nullptr, scratch).has_value());
-        REQUIRE(upscale_mask(ViewN<float const, 2>(middle.data(), {64, 64}), 5, {5, 5, 5, 5}, expected.data(), nullptr, scratch).has_value());
+        REQUIRE(
+            upscale_mask(ViewN<float const, 2>(middle.data(), {64, 64}), 5, {5, 5, 5, 5}, expected.data(), nullptr, scratch).has_value());
         REQUIRE(upscale_mask(low_res, 64, {5, 5, 64, 64}, small.data(), nullptr, scratch).has_value());
         CHECK(differing(small, expected) == 0);
     }

@@ -51,7 +51,8 @@ TEST_SUITE("image/spline_zoom") {
             CHECK(small[223 * 224 + i] == 0.0f);
             CHECK(small[i * 224 + 223] == 0.0f);
         }
-        auto const check = [&](std::vector<float> const& zoom, std::size_t size, std::string const& prefix, std::initializer_list<int> lines) {
+        auto const check = [&](std::vector<float> const& zoom, std::size_t size, std::string const& prefix,
+                               std::initializer_list<int> lines) {
             for (int line : lines) {
                 auto const k = static_cast<std::size_t>(line);
                 std::vector<float> row(size), column(size);

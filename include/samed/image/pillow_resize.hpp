@@ -56,7 +56,9 @@ inline void pillow_weights(int size, int resized, std::int32_t* table) {
     }
 }
 
-inline std::uint8_t pillow_round(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> pillow_bits, 0, 255)); }
+inline std::uint8_t pillow_round(std::int32_t sum) {
+    return static_cast<std::uint8_t>(std::clamp(sum >> pillow_bits, 0, 255));
+}
 
 template <int Channels>
 void pillow_horizontal(std::uint8_t const* in, int height, int width, std::int32_t const* table, int resized, std::uint8_t* out) {
@@ -76,7 +78,7 @@ void pillow_horizontal(std::uint8_t const* in, int height, int width, std::int32
 
 /// @param sums  [row_bytes]
 inline void pillow_vertical(std::uint8_t const* in, int height, std::ptrdiff_t row_bytes, std::int32_t const* table, int resized,
-                        std::int32_t* sums, std::uint8_t* out) {
+                            std::int32_t* sums, std::uint8_t* out) {
     int const entry = 2 + pillow_taps(height, resized);
     for (int y = 0; y < resized; ++y, table += entry, out += row_bytes) {
         std::fill_n(sums, row_bytes, 1 << (pillow_bits - 1));

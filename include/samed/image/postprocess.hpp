@@ -99,8 +99,8 @@ inline Result<void> upscale_mask(ViewN<float const, 2> low_res, int image_size, 
 /// order-0 zoom for `Resize::spline`, as SAMed; for `Resize::longest_side` the padding is cut off first.
 inline void labels_to_input(ViewN<std::uint8_t const, 2> labels, Placement const& placement, LabelMap out) {
     SAMED_ASSERT(out.size(0) == placement.input_height && out.size(1) == placement.input_width);
-    auto const filled = ImageView<std::uint8_t const>{
-        labels.data, placement.resized_height, placement.resized_width, 1, labels.size(1), 1, 0};
+    auto const filled =
+        ImageView<std::uint8_t const>{labels.data, placement.resized_height, placement.resized_width, 1, labels.size(1), 1, 0};
     label_zoom(filled, out);
 }
 

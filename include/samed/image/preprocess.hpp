@@ -77,8 +77,7 @@ inline Result<void> apply_intensity(ImageView<float const> image, Recipe const& 
         for (int y = 0; y < image.height; ++y)
             for (int x = 0; x < image.width; ++x) {
                 float const value = image(y, x, c);
-                if (!std::isfinite(value))
-                    return not_finite_at(value, text() << "row " << y << ", column " << x << ", channel " << c);
+                if (!std::isfinite(value)) return not_finite_at(value, text() << "row " << y << ", column " << x << ", channel " << c);
                 *out++ = clip ? (std::clamp(value, low, recipe.high) - low) / range : value;
             }
     return {};
@@ -131,8 +130,8 @@ inline Result<void> resize_longest_side(Placement const& placement, int channels
     auto const depth = static_cast<std::size_t>(channels);
     SAMED_CHECK(grow(scratch.bytes, (count + resized) * depth));
     SAMED_CHECK(grow(scratch.weights, pillow_resize_scratch(height, width, channels, resized_height, resized_width)));
-    std::uint8_t* const bytes = scratch.bytes.data();     // [H, W, channels]
-    std::uint8_t* const small = bytes + count * depth;    // [resized_height, resized_width, channels]
+    std::uint8_t* const bytes = scratch.bytes.data();   // [H, W, channels]
+    std::uint8_t* const small = bytes + count * depth;  // [resized_height, resized_width, channels]
 
     float const scale = recipe.intensity == Intensity::none ? 1.0f : 255.0f;
     for (std::size_t c = 0; c < depth; ++c)
@@ -148,8 +147,8 @@ inline Result<void> resize_longest_side(Placement const& placement, int channels
     pillow_resize(bytes, height, width, channels, resized_height, resized_width, small,
                   std::span<std::int32_t>(scratch.weights.data(), scratch.weights.size()));
     for (int c = 0; c < 3; ++c)
-        normalise(small + (channels == 3 ? c : 0), resized_height, resized_width, channels, scale, recipe.mean[c], recipe.std[c], image_size,
-                  out + static_cast<std::ptrdiff_t>(c) * image_size * image_size);
+        normalise(small + (channels == 3 ? c : 0), resized_height, resized_width, channels, scale, recipe.mean[c], recipe.std[c],
+                  image_size, out + static_cast<std::ptrdiff_t>(c) * image_size * image_size);
     return {};
 }
 

@@ -19,12 +19,16 @@
 namespace samed {
 
 /// Size that zoom by `factor` gives: round half to even.
-inline int zoomed_size(int size, double factor) { return static_cast<int>(std::nearbyint(size * factor)); }
+inline int zoomed_size(int size, double factor) {
+    return static_cast<int>(std::nearbyint(size * factor));
+}
 
 namespace detail {
 
 /// Distance between samples along one axis.
-inline double zoom_step(int size, int zoomed) { return zoomed > 1 ? static_cast<double>(size - 1) / (zoomed - 1) : 1.0; }
+inline double zoom_step(int size, int zoomed) {
+    return zoomed > 1 ? static_cast<double>(size - 1) / (zoomed - 1) : 1.0;
+}
 
 /// Index of a tap that may lie outside, mirrored about the edge samples.
 inline int mirror(int i, int size) {
