@@ -16,6 +16,9 @@ struct Vec16 {
 
 /// Rows and vectors of the largest tile of accumulators that the registers hold beside its operands.
 inline constexpr int tile_rows = 6, tile_vectors = 1;
+/// Products are accumulated over at most this many terms at a time, so that the right operand's piece stays in the L1 cache;
+/// partial sums wait in memory, the chain of each is unbroken.
+inline constexpr int depth = 256;
 
 /// Lanes below n of the eight that begin at `first`.
 SAMED_INLINE SAMED_TARGET_AVX2 __m256i lanes_below(int n, int first) {

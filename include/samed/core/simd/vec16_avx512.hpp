@@ -16,6 +16,9 @@ struct Vec16 {
 
 /// Rows and vectors of the largest tile of accumulators that the registers hold beside its operands.
 inline constexpr int tile_rows = 14, tile_vectors = 2;
+/// Products are accumulated over at most this many terms at a time, so that the right operand's piece stays in the L1 cache;
+/// partial sums wait in memory, the chain of each is unbroken.
+inline constexpr int depth = 1 << 20;
 
 SAMED_INLINE SAMED_TARGET_AVX512 __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
 

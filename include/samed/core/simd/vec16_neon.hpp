@@ -16,6 +16,9 @@ struct Vec16 {
 
 /// Rows and vectors of the largest tile of accumulators that the registers hold beside its operands.
 inline constexpr int tile_rows = 6, tile_vectors = 1;
+/// Products are accumulated over at most this many terms at a time, so that the right operand's piece stays in the L1 cache;
+/// partial sums wait in memory, the chain of each is unbroken.
+inline constexpr int depth = 256;
 
 SAMED_INLINE Vec16 load(float const* p) { return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}}; }
 SAMED_INLINE void store(float* p, Vec16 x) {

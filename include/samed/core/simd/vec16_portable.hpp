@@ -21,6 +21,9 @@ struct Vec16 {
 
 /// Rows and vectors of the largest tile of accumulators that the registers hold beside its operands.
 inline constexpr int tile_rows = 4, tile_vectors = 1;
+/// Products are accumulated over at most this many terms at a time, so that the right operand's piece stays in the L1 cache;
+/// partial sums wait in memory, the chain of each is unbroken.
+inline constexpr int depth = 256;
 
 SAMED_INLINE Vec16 load(float const* p) {
     Vec16 x;
