@@ -258,4 +258,18 @@ TEST_SUITE("volume/geometry") {
         CHECK(find_slice_axis({3, 3, 1}) == VoxelAxis::y);
         CHECK(find_slice_axis({4, 3, 1}) == VoxelAxis::x);
     }
+
+    TEST_CASE("the distance between two geometries is taken at the farthest corner") {
+        Geometry a, b;
+        CHECK(largest_distance_mm(a, b, {10, 10, 10}) == 0);
+        b.affine[0][3] = 3;
+        b.affine[1][3] = -4;
+        CHECK(largest_distance_mm(a, b, {10, 10, 10}) == 5);
+        b = a;
+        b.affine[2][1] = 0.5;
+        CHECK(largest_distance_mm(a, b, {10, 9, 10}) == 4);
+        b.affine[2][2] = -1;
+        b.affine[2][3] = 9;
+        CHECK(largest_distance_mm(a, b, {10, 9, 10}) == 13);
+    }
 }

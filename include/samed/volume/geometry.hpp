@@ -137,4 +137,21 @@ inline Result<Geometry> geometry_of(NiftiHeader const& h) {
     return g;
 }
 
+/// How far apart two geometries put the same voxel, at most over a grid: 0 for volumes that may be compared voxel by voxel.
+/// @param size  voxels along x, y, z
+inline double largest_distance_mm(Geometry const& a, Geometry const& b, std::array<int, 3> const& size) {
+    double largest = 0;
+    for (unsigned corner = 0; corner < 8; ++corner) {  // affine maps differ most at a corner
+        double square = 0;
+        for (std::size_t row = 0; row < 3; ++row) {
+            double d = a.affine[row][3] - b.affine[row][3];
+            for (std::size_t i = 0; i < 3; ++i)
+                if (corner >> i & 1) d += (a.affine[row][i] - b.affine[row][i]) * (size[i] - 1);
+            square += d * d;
+        }
+        largest = std::max(largest, std::sqrt(square));
+    }
+    return largest;
+}
+
 }  // namespace samed
