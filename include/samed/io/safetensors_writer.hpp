@@ -43,7 +43,7 @@ inline Result<void> write_rounded(AtomicFile& file, SafetensorsEntry const& entr
         // Checked as stored: a finite f32 beyond 65504 overflows f16.
         elements_to_f32(entry.dtype, stored.data(), now, values.data());
         if (std::size_t const bad = find_not_finite(values.data(), now); bad < now)
-            return not_finite_at(entry.name, static_cast<std::uint64_t>(first) + bad).in(file.path());
+            return samed::not_finite_at(entry.name, static_cast<std::uint64_t>(first) + bad).in(file.path());
         SAMED_CHECK(file.write(stored.data(), now * static_cast<std::size_t>(size_bytes(entry.dtype))));
     }
     return {};

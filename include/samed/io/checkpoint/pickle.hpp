@@ -211,10 +211,10 @@ private:
     }
 
     Result<void> protocol() {
-        std::uint8_t version = 0;
-        SAMED_CHECK(take(version));
-        if (version < 2 || version > 4 || opcode_at_ != 0)
-            return error(ErrorCode::unsupported, "protocol 2 to 4, once", text() << unsigned{version});
+        std::uint8_t number = 0;
+        SAMED_CHECK(take(number));
+        if (number < 2 || number > 4 || opcode_at_ != 0)
+            return error(ErrorCode::unsupported, "protocol 2 to 4, once", text() << unsigned{number});
         return {};
     }
     Result<void> frame() {

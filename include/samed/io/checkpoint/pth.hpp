@@ -315,22 +315,23 @@ private:
         std::size_t const parts = p.child_count(id);
         if (id.kind != Kind::tuple || (parts != 5 && parts != 6)) return bad("a storage id of five or six parts");
         PickleValue const &word = p.child(id, 0), &type = p.child(id, 1), &key = p.child(id, 2), &elements = p.child(id, 4);
-        auto const dtype = type.kind == Kind::global ? storage_dtype(type.global) : std::nullopt;
-        if (word.kind != Kind::text || p.text_of(word) != "storage" || !dtype) return bad("\"storage\" and its type");
+        auto const known = type.kind == Kind::global ? storage_dtype(type.global) : std::nullopt;
+        if (word.kind != Kind::text || p.text_of(word) != "storage" || !known) return bad("\"storage\" and its type");
+        DType const dtype = known.value_or(DType::f32);  // GCC 12 cannot see at -O1 that it has one
         if (key.kind != Kind::text || key.size == 0 || key.size > 64) return bad("a storage key of 1 to 64 bytes");
-        std::int64_t const most = static_cast<std::int64_t>(file_.size()) / size_bytes(*dtype);
+        std::int64_t const most = static_cast<std::int64_t>(file_.size()) / size_bytes(dtype);
         if (elements.kind != Kind::integer || elements.integer < 0) return bad("a number of elements");
         if (elements.integer > most)
             return fail(ErrorCode::truncated, "tensor", text() << elements.integer << " elements in the file", text() << "room for " << most);
         if (parts == 6 && p.child(id, 5).kind != Kind::none) return fail(ErrorCode::unsupported, "tensor", "a storage that is no view");
 
         auto const [at, added] = storage_of_key_.try_emplace(std::string(p.text_of(key)), storages_.size());
-        if (added) storages_.push_back({at->first, *dtype, elements.integer, 0, std::nullopt});
+        if (added) storages_.push_back({at->first, dtype, elements.integer, 0, std::nullopt});
         Storage const& s = storages_[at->second];
-        if (s.dtype != *dtype || s.elements != elements.integer)
-            return bad(text() << "storage " << s.key << " of one type and size", text() << name(*dtype) << " x " << elements.integer);
+        if (s.dtype != dtype || s.elements != elements.integer)
+            return bad(text() << "storage " << s.key << " of one type and size", text() << name(dtype) << " x " << elements.integer);
         t.storage = at->second;
-        t.dtype = *dtype;
+        t.dtype = dtype;
         return {};
     }
 
