@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <samed/io/image_file.hpp>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -121,15 +122,18 @@ TEST_SUITE("io/image_file") {
 
     TEST_CASE("a JPEG with too many Huffman codes is refused before the decoder sees it") {
         Bytes broken = bytes_of(folder + "rgb.jpg");
-        auto const marker = [&](std::size_t i) { return broken[i] == std::byte{0xff} && broken[i + 1] == std::byte{0xc4}; };
-        std::size_t at = 0;
-        while (at + 21 < broken.size() && !marker(at)) ++at;
-        REQUIRE(marker(at));
-        for (std::size_t i = 0; i < 16; ++i) broken[at + 5 + i] = std::byte{17};
+        constexpr std::size_t codes = 16 * 17, length = 2 + 17 + codes;  // a complete segment, behind the start of the image
+        Bytes table(2 + length, std::byte{0});
+        table[0] = std::byte{0xff};
+        table[1] = std::byte{0xc4};
+        table[2] = static_cast<std::byte>(length >> 8);
+        table[3] = static_cast<std::byte>(length & 255);
+        std::fill_n(table.begin() + 5, 16, std::byte{17});
+        broken.insert(broken.begin() + 2, table.begin(), table.end());
         auto const image = decode_image(broken);
         REQUIRE(!image.has_value());
         CHECK(image.error().where.view() == "JPEG Huffman table");
-        CHECK(image.error().offset == at + 4);
+        CHECK(image.error().offset == 2 + 4);
     }
 
     TEST_CASE("limits hold before decoding, other formats are refused, errors name the file") {

@@ -36,13 +36,17 @@ TEST_SUITE("image/overlay") {
 
     TEST_CASE("colour images keep their channels, classes without a colour take the default one") {
         std::vector<std::uint8_t> const image = {10, 20, 30, 40, 50, 60};
-        std::vector<std::uint8_t> const labels = {0, 2};
-        Rgb const colours[] = {{1, 2, 3}};
+        std::vector<std::uint8_t> labels = {0, 3};
+        Rgb const colours[] = {{1, 2, 3}, {7, 8, 9}};
         std::vector<std::uint8_t> out(6);
         overlay(interleaved(image.data(), 1, 2, 3), ViewN<std::uint8_t const, 2>(labels.data(), {1, 2}), colours, {1.0f, false},
                 out.data());
         CHECK(pixel(out, 2, 0, 0) == Rgb{10, 20, 30});
-        CHECK(pixel(out, 2, 0, 1) == default_colour(2));
+        CHECK(pixel(out, 2, 0, 1) == default_colour(3));
+        labels[1] = 2;
+        overlay(interleaved(image.data(), 1, 2, 3), ViewN<std::uint8_t const, 2>(labels.data(), {1, 2}), colours, {1.0f, false},
+                out.data());
+        CHECK(pixel(out, 2, 0, 1) == Rgb{7, 8, 9});
         CHECK(default_colour(11) == default_colour(1));
         for (int a = 1; a <= 10; ++a)
             for (int b = 1; b < a; ++b) CHECK(default_colour(a) != default_colour(b));

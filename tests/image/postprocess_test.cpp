@@ -39,6 +39,9 @@ TEST_SUITE("image/postprocess") {
         REQUIRE(upscale_mask(low_res, 24, {37, 37, 16, 24}, out.data(), mask.data(), scratch).has_value());
         REQUIRE(upscale_mask(low_res, 24, {37, 37, 16, 24}, nullptr, mask_alone.data(), scratch).has_value());
         CHECK(differing(out, expected) == 0);
+        std::vector<float> uncropped(24 * 24);
+        REQUIRE(upscale_mask(low_res, 24, {24, 24, 24, 24}, uncropped.data(), nullptr, scratch).has_value());
+        CHECK(differing(middle, {uncropped.begin(), uncropped.begin() + 16 * 24}) == 0);
         CHECK(mask == mask_alone);
         int inside = 0;
         for (std::size_t i = 0; i < mask.size(); ++i) {
