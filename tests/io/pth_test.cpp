@@ -192,6 +192,20 @@ TEST_SUITE("io/checkpoint/pth") {
         CHECK(load_all(scratch.file("good.pth", archive(dict_of(w + good)))));
     }
 
+    TEST_CASE("one storage under very many names is refused, tied weights are not") {
+        Scratch const scratch;
+        std::string const view = tensor_op(storage_op("FloatStorage", "0", 1 << 20), 0, "(" + int_op(1 << 20) + "t", "(K\1t");
+        auto const load = [&](int names) {
+            std::string items;
+            for (int i = 0; i < names; ++i) items += text_op(std::to_string(i)) + view;
+            return Checkpoint::open(scratch.file("names.pth", archive(dict_of(items), std::string(4 << 20, '\0'))));
+        };
+        CHECK(load(12));
+        auto const many = load(13);
+        REQUIRE_FALSE(many);
+        CHECK(many.error().code == ErrorCode::too_large);
+    }
+
     TEST_CASE("unusual but valid pickles load") {
         Scratch const scratch;
         std::string const w = text_op("w"), good = small_tensor();

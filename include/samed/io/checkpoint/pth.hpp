@@ -28,6 +28,7 @@ struct CheckpointLimits {
     std::size_t name_bytes = 256;
     std::size_t rank = 8;
     std::int64_t expanded_elements = std::int64_t{1} << 22;  ///< of a view that has more elements than its storage
+    std::int64_t views = 8;  ///< elements of all tensors together, as a multiple of what the storages hold (beside expanded views)
 };
 
 /// A view of a storage, as PyTorch saved it.
@@ -116,6 +117,17 @@ private:
             if (tensors_[i].name == tensors_[i - 1].name)
                 return fail(ErrorCode::bad_format, tensors_[i].name, "every tensor once", "the name twice");
         verified_ = std::make_unique<std::atomic<bool>[]>(storages_.size());
+        return check_total();
+    }
+
+    /// A thousand names for one large storage would make a small file cost the time of a large one.
+    Result<void> check_total() const {
+        std::int64_t stored = 0, viewed = 0;  // no overflow: a storage fits the file, a view its storage or the cap, 4096 of each
+        for (Storage const& s : storages_) stored += s.elements;
+        for (CheckpointTensor const& t : tensors_) viewed += t.count();
+        if (viewed > limits_.views * stored + limits_.expanded_elements)
+            return fail(ErrorCode::too_large, "checkpoint", text() << "at most " << limits_.views << " times the " << stored << " stored elements",
+                        text() << viewed);
         return {};
     }
 
