@@ -82,7 +82,10 @@ inline Result<Summary> evaluate(ViewN<std::uint8_t const, 3> prediction, ViewN<s
         if (predicted && present) {
             c.authors.dice = counts.dice(c.label);
             SAMED_TRY(c.authors.hd95_voxels, hd95(prediction, reference, c.label));
-            SAMED_TRY(c.authors.hd95_mm, hd95(prediction, reference, c.label, spacing_mm));
+            c.authors.hd95_mm = c.authors.hd95_voxels;
+            if (spacing_mm != std::array<double, 3>{1, 1, 1}) {
+                SAMED_TRY(c.authors.hd95_mm, hd95(prediction, reference, c.label, spacing_mm));
+            }
             c.textbook = c.authors;
         } else {
             c.authors = {predicted ? 1.0 : 0.0, 0.0, 0.0};
