@@ -63,7 +63,7 @@ SAMED_INLINE SAMED_TARGET_AVX512 Vec16 shift_exponent(Vec16 x, Vec16 n) {
 }
 
 SAMED_INLINE SAMED_TARGET_AVX512 float sum(Vec16 x) {
-    __m256 const eight = _mm256_add_ps(_mm512_castps512_ps256(x.v), _mm512_maskz_extractf32x8_ps(0xff, x.v, 1));
+    __m256 const eight = _mm256_add_ps(_mm512_maskz_extractf32x8_ps(0xff, x.v, 0), _mm512_maskz_extractf32x8_ps(0xff, x.v, 1));
     __m128 const four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     __m128 const two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));

@@ -17,8 +17,8 @@ namespace samed::kernels {
 /// Blocks of rows whose packed copy stays in the L2 cache while panel after panel of the weight streams past, each panel used for
 /// every tile of the block. The last blocks are cut into chunks of panels, so that threads finish together.
 inline void run_gemm(CpuContext& c, GemmProblem const& g) {
-    constexpr std::int64_t block_floats = 88 * 1024;   // 352 KiB of a 1 MiB L2: the panel and the output pass through it as well
-    constexpr double inline_multiply_adds = 2e6;       // below about 50 microseconds waking threads costs more than it gains
+    constexpr std::int64_t block_floats = 160 * 1024;  // 640 KiB of a 1 MiB L2: panels and output pass through it as well
+    constexpr double inline_multiply_adds = 2e6;      // below about 50 microseconds waking threads costs more than it gains
     int const tile = SAMED_ISA_CALL(c.isa(), largest_tile);
     int const tiles = (g.m + tile - 1) / tile;
     int const block_tiles = std::clamp(static_cast<int>(block_floats / (std::int64_t{tile} * g.k)), 2, std::max(2, 112 / tile));
@@ -35,9 +35,10 @@ inline void run_gemm(CpuContext& c, GemmProblem const& g) {
     };
     take(std::int64_t{s.block_rows} * g.k + 16);
     s.xa = take(g.rank ? std::int64_t{s.block_rows} * g.rank + 16 : 0);
-    s.panel = take(g.weight.storage == DType::f32 ? 0 : std::int64_t{g.k} * PackedMatrix::panel_width);
-    s.tail_panel = take(g.rank && g.tail.storage != DType::f32 ? std::int64_t{g.rank} * PackedMatrix::panel_width : 0);
+    s.panel = take(std::int64_t{g.k} * PackedMatrix::panel_width);
+    s.tail_panel = take(std::int64_t{g.rank} * PackedMatrix::panel_width);
     s.lines = take(g.rows->gathers ? std::int64_t{tile} * g.k : 0);
+    s.sums = take(std::int64_t{s.block_rows} * PackedMatrix::panel_width + 16);  // write_columns reads whole vectors
 
     Arena::Frame frame(c.arena());
     float* scratch = c.arena().take<float>(std::size_t(s.size) * std::size_t(workers));

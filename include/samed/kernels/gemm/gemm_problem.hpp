@@ -58,7 +58,7 @@ struct GemmProblem {
 /// Scratch of one worker, in floats from the start of its slab.
 struct GemmScratch {
     int block_rows = 0;
-    std::int64_t xa = 0, panel = 0, tail_panel = 0, lines = 0, size = 0;
+    std::int64_t xa = 0, panel = 0, tail_panel = 0, lines = 0, sums = 0, size = 0;
 };
 
 }  // namespace samed::kernels
