@@ -22,7 +22,9 @@ std::string dict(std::string_view descr, std::string_view shape, bool fortran = 
     return "{'descr': '" + std::string(descr) + "', 'fortran_order': " + (fortran ? "True" : "False") + ", 'shape': " + std::string(shape) +
            ", }\n";
 }
-std::string big(std::string bytes) { return {bytes.rbegin(), bytes.rend()}; }
+std::string big(std::string bytes) {
+    return {bytes.rbegin(), bytes.rend()};
+}
 
 std::vector<float> floats(NpyArray const& array) {
     auto const values = array.to_f32();
@@ -83,9 +85,11 @@ TEST_SUITE("io/npy") {
         auto const values = floats(*array);
         for (int a = 0; a < 2; ++a)
             for (int b = 0; b < 3; ++b)
-                for (int c = 0; c < 4; ++c) CHECK(values[static_cast<std::size_t>((a * 3 + b) * 4 + c)] == static_cast<float>(a + 2 * b + 6 * c));
+                for (int c = 0; c < 4; ++c)
+                    CHECK(values[static_cast<std::size_t>((a * 3 + b) * 4 + c)] == static_cast<float>(a + 2 * b + 6 * c));
         for (auto const& [code, size] : {std::pair{"|u1", 1}, std::pair{"<f8", 8}, std::pair{"<f4", 4}}) {
-            auto const matrix = read_npy(scratch.file("m.npy", npy(dict(code, "(3, 5)", true), std::string(static_cast<std::size_t>(15 * size), '\0'))));
+            auto const matrix =
+                read_npy(scratch.file("m.npy", npy(dict(code, "(3, 5)", true), std::string(static_cast<std::size_t>(15 * size), '\0'))));
             REQUIRE(matrix);
             CHECK(matrix->count() == 15);
         }

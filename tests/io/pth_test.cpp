@@ -14,7 +14,9 @@ using namespace samed::test;
 
 namespace {
 
-std::string golden(std::string_view name) { return std::string(SAMED_TEST_DATA) + "/golden/pth/" + std::string(name); }
+std::string golden(std::string_view name) {
+    return std::string(SAMED_TEST_DATA) + "/golden/pth/" + std::string(name);
+}
 
 /// Opens and reads every tensor; the first error, if any.
 Result<void> load_all(std::string const& path) {
@@ -37,17 +39,27 @@ std::vector<float> values_of(Safetensors const& file, TensorInfo const& t) {
 }
 
 // A pickle assembler for the cases that the golden files do not hold.
-std::string text_op(std::string_view s) { return "X" + le(static_cast<std::uint32_t>(s.size())) + std::string(s); }
-std::string int_op(std::int64_t v) { return std::string("\x8a\x08") + le(v); }
+std::string text_op(std::string_view s) {
+    return "X" + le(static_cast<std::uint32_t>(s.size())) + std::string(s);
+}
+std::string int_op(std::int64_t v) {
+    return std::string("\x8a\x08") + le(v);
+}
 std::string storage_op(std::string_view type, std::string_view key, std::int64_t elements) {
     return "(" + text_op("storage") + "ctorch\n" + std::string(type) + "\n" + text_op(key) + text_op("cpu") + int_op(elements) + "tQ";
 }
 std::string tensor_op(std::string const& storage, std::int64_t offset, std::string const& size, std::string const& stride,
-                      std::string const& rest = "\x89" "ccollections\nOrderedDict\n)R") {
+                      std::string const& rest =
+                          "\x89"
+                          "ccollections\nOrderedDict\n)R") {
     return "ctorch._utils\n_rebuild_tensor_v2\n(" + storage + int_op(offset) + size + stride + rest + "tR";
 }
-std::string small_tensor() { return tensor_op(storage_op("FloatStorage", "0", 6), 0, "(K\2K\3t", "(K\3K\1t"); }
-std::string dict_of(std::string const& items) { return "\x80\x02}(" + items + "u."; }
+std::string small_tensor() {
+    return tensor_op(storage_op("FloatStorage", "0", 6), 0, "(K\2K\3t", "(K\3K\1t");
+}
+std::string dict_of(std::string const& items) {
+    return "\x80\x02}(" + items + "u.";
+}
 
 /// A zip checkpoint of one pickle and one storage "0" of `data`.
 std::string archive(std::string const& pickle, std::string const& data = std::string(24, '\0')) {
@@ -146,14 +158,30 @@ TEST_SUITE("io/checkpoint/pth") {
             {"memo index at the limit", std::string("\x80\x02}r") + le(std::uint32_t{1} << 18) + ".", ErrorCode::too_large},
             {"POP", "\x80\x02}N0.", ErrorCode::unsupported},
             {"DUP", "\x80\x02}2.", ErrorCode::unsupported},
-            {"BINBYTES", std::string("\x80\x03" "B") + le(std::uint32_t{0}) + ".", ErrorCode::unsupported},
+            {"BINBYTES",
+             std::string("\x80\x03"
+                         "B") +
+                 le(std::uint32_t{0}) + ".",
+             ErrorCode::unsupported},
             {"LONG4", std::string("\x80\x02\x8b") + le(std::uint32_t{1}) + "\1.", ErrorCode::unsupported},
-            {"unfinished global", "\x80\x02" "ctorch\nSize", ErrorCode::truncated},
-            {"global with a dotted name", "\x80\x02" "ctorch\n_utils._rebuild_tensor_v2\n.", ErrorCode::unsupported},
+            {"unfinished global",
+             "\x80\x02"
+             "ctorch\nSize",
+             ErrorCode::truncated},
+            {"global with a dotted name",
+             "\x80\x02"
+             "ctorch\n_utils._rebuild_tensor_v2\n.",
+             ErrorCode::unsupported},
             {"STACK_GLOBAL of integers", "\x80\x04K\1K\1\x93.", ErrorCode::bad_format},
-            {"OrderedDict of pairs", "\x80\x02" "ccollections\nOrderedDict\n]\x85R.", ErrorCode::unsupported},
+            {"OrderedDict of pairs",
+             "\x80\x02"
+             "ccollections\nOrderedDict\n]\x85R.",
+             ErrorCode::unsupported},
             {"call of a dict", "\x80\x02})R.", ErrorCode::unsupported},
-            {"call with a list", "\x80\x02" "ccollections\nOrderedDict\n]R.", ErrorCode::unsupported},
+            {"call with a list",
+             "\x80\x02"
+             "ccollections\nOrderedDict\n]R.",
+             ErrorCode::unsupported},
             {"empty dict", "\x80\x02}.", ErrorCode::unsupported},
             {"nested dict of another name", dict_of(text_op("weights") + "}" + w + good + "s"), ErrorCode::unsupported},
             {"an integer among tensors", dict_of(w + good + text_op("epoch") + "K\1"), ErrorCode::unsupported},
@@ -162,11 +190,14 @@ TEST_SUITE("io/checkpoint/pth") {
             {"4097 tensors", "\x80\x02}" + text_op("model") + "}(" + many + "us.", ErrorCode::too_large},
             {"five arguments", dict_of(w + tensor_op(storage_op("FloatStorage", "0", 6), 0, "(K\2K\3t", "(K\3K\1t", "\x89")),
              ErrorCode::bad_format},
-            {"conjugate bit", dict_of(w + tensor_op(storage_op("FloatStorage", "0", 6), 0, "(K\2K\3t", "(K\3K\1t",
-                                                    "\x89)}" + text_op("conj") + "\x88s")), ErrorCode::unsupported},
+            {"conjugate bit",
+             dict_of(w + tensor_op(storage_op("FloatStorage", "0", 6), 0, "(K\2K\3t", "(K\3K\1t", "\x89)}" + text_op("conj") + "\x88s")),
+             ErrorCode::unsupported},
             {"parameter of two arguments", dict_of(w + "ctorch._utils\n_rebuild_parameter\n" + good + "\x88\x86R"), ErrorCode::bad_format},
             {"parameter of a parameter",
-             dict_of(w + "ctorch._utils\n_rebuild_parameter\n" + "ctorch._utils\n_rebuild_parameter\n" + good + "\x88)\x87R" "\x88)\x87R"),
+             dict_of(w + "ctorch._utils\n_rebuild_parameter\n" + "ctorch._utils\n_rebuild_parameter\n" + good +
+                     "\x88)\x87R"
+                     "\x88)\x87R"),
              ErrorCode::unsupported},
             {"storage that is a tuple", dict_of(w + tensor_op("(K\1t", 0, "(K\2K\3t", "(K\3K\1t")), ErrorCode::bad_format},
             {"storage key of 65 bytes", dict_of(w + tensor_op(storage_op("FloatStorage", std::string(65, '0'), 6), 0, "(K\6t", "(K\1t")),
@@ -180,7 +211,8 @@ TEST_SUITE("io/checkpoint/pth") {
             {"stride one too long", view(0, "(K\2K\3t", "(K\4K\1t"), ErrorCode::bad_format},
             {"strides that wrap to a small sum", view(0, "(K\3K\2t", "(" + int_op(INT64_MAX) + "K\1t"), ErrorCode::bad_format},
             {"offset beyond the storage of an empty view", view(7, "(" + int_op(0) + "t", "(K\1t"), ErrorCode::bad_format},
-            {"2^62 x 2 elements", view(0, "(" + int_op(std::int64_t{1} << 62) + "K\2t", "(" + int_op(0) + int_op(0) + "t"), ErrorCode::too_large},
+            {"2^62 x 2 elements", view(0, "(" + int_op(std::int64_t{1} << 62) + "K\2t", "(" + int_op(0) + int_op(0) + "t"),
+             ErrorCode::too_large},
             {"expanded to 2^23", view(0, "(" + int_op(1 << 23) + "t", "(" + int_op(0) + "t"), ErrorCode::too_large},
         };
         Scratch const scratch;
@@ -211,7 +243,8 @@ TEST_SUITE("io/checkpoint/pth") {
         std::string const w = text_op("w"), good = small_tensor();
         std::string const storage = storage_op("FloatStorage", "0", 6);
         for (std::string const& pickle : {
-                 "\x80\x02}" + text_op("model") + dict_of(w + good).substr(2, dict_of(w + good).size() - 3) + "s" + text_op("epoch") + "K\1s.",
+                 "\x80\x02}" + text_op("model") + dict_of(w + good).substr(2, dict_of(w + good).size() - 3) + "s" + text_op("epoch") +
+                     "K\1s.",
                  "\x80\x02}" + text_op("state_dict") + "}" + w + good + "ss" + text_op("lr") + "G" + std::string(8, '\1') + "s.",
                  dict_of(w + tensor_op(storage, 6, "(" + int_op(0) + "t", "(K\1t")),
                  dict_of(w + tensor_op(storage, 5, ")", ")")),

@@ -194,7 +194,8 @@ TEST_SUITE("io/safetensors") {
         };
         std::string const t = R"("dtype":"F32","shape":[2],"data_offsets":[0,8])";
         std::string many = "{";
-        for (int i = 0; i < 5000; ++i) many += (i ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+        for (int i = 0; i < 5000; ++i)
+            many += (i ? ",\"" : "\"") + std::to_string(i) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
         many += "}";
         std::string zeros;
         for (int i = 0; i < 500000; ++i) zeros += "0,";
@@ -230,10 +231,12 @@ TEST_SUITE("io/safetensors") {
             {"size and shape differ", with_header(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 12), ErrorCode::bad_format},
             {"hole before", with_header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8), ErrorCode::bad_format},
             {"overlap",
-             with_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8),
+             with_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+                         8),
              ErrorCode::bad_format},
             {"out of order",
-             with_header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 8),
+             with_header(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+                         8),
              ErrorCode::bad_format},
             {"offsets reversed", with_header(R"({"a":{"dtype":"F32","shape":[0],"data_offsets":[4,0]}})", 4), ErrorCode::bad_format},
             {"three offsets", with_header(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8,8]}})", 8), ErrorCode::bad_format},

@@ -44,7 +44,8 @@ struct Archive {
             std::uint32_t const header = m.header != 0 ? m.header : static_cast<std::uint32_t>(out.size());
             auto const u16 = [](std::size_t n) { return le(static_cast<std::uint16_t>(n)); };
             out += "PK\3\4" + u16(20) + le(m.flags) + le(m.method) + le(std::uint32_t{0}) + le(m.local_crc) + le(m.local_stored) +
-                   le(m.local_bytes) + u16(m.local_name.size()) + u16(m.local_extra.size()) + m.local_name + m.local_extra + m.data + m.descriptor;
+                   le(m.local_bytes) + u16(m.local_name.size()) + u16(m.local_extra.size()) + m.local_name + m.local_extra + m.data +
+                   m.descriptor;
             directory += "PK\1\2" + u16(20) + u16(20) + le(m.flags) + le(m.method) + le(std::uint32_t{0}) + le(m.crc) + le(m.stored) +
                          le(m.bytes) + u16(m.name.size()) + u16(m.extra.size()) + u16(0) + u16(0) + u16(0) + le(std::uint32_t{0}) +
                          le(header) + m.name + m.extra;
@@ -55,8 +56,8 @@ struct Archive {
         out += directory + before_end;
         if (wide) {
             std::uint64_t const at = out.size();
-            out += "PK\6\6" + le(std::uint64_t{44}) + le(std::uint32_t{0}) + le(std::uint64_t{0}) + le(wide_entries) + le(wide_entries) + le(size) +
-                   le(start);
+            out += "PK\6\6" + le(std::uint64_t{44}) + le(std::uint32_t{0}) + le(std::uint64_t{0}) + le(wide_entries) + le(wide_entries) +
+                   le(size) + le(start);
             out += "PK\6\7" + le(std::uint32_t{0}) + le(static_cast<std::uint64_t>(static_cast<std::int64_t>(at) + locator_shift)) +
                    le(std::uint32_t{1});
         }
@@ -66,7 +67,9 @@ struct Archive {
     }
 };
 
-std::string wide_extra(std::uint64_t a, std::uint64_t b) { return le(std::uint16_t{1}) + le(std::uint16_t{16}) + le(a) + le(b); }
+std::string wide_extra(std::uint64_t a, std::uint64_t b) {
+    return le(std::uint16_t{1}) + le(std::uint16_t{16}) + le(a) + le(b);
+}
 
 Result<ZipArchive> read(Scratch const& scratch, std::string const& bytes) {
     auto const file = File::open(scratch.file("a.zip", bytes));
@@ -175,38 +178,50 @@ TEST_SUITE("io/checkpoint/zip") {
              },
              ErrorCode::bad_format},
             {"header offset beyond", [](Archive& a) { a.members[1].header = 0x7fffffff; }, ErrorCode::truncated},
-            {"size into the directory", [](Archive& a) {
+            {"size into the directory",
+             [](Archive& a) {
                  Member& m = a.members[1];
                  m.bytes = m.stored = m.local_bytes = m.local_stored = 101;
-             }, ErrorCode::truncated},
-            {"64-bit size of 2^64 - 1", [](Archive& a) {
+             },
+             ErrorCode::truncated},
+            {"64-bit size of 2^64 - 1",
+             [](Archive& a) {
                  Member& m = a.members[0];
                  m.bytes = m.stored = m.local_bytes = m.local_stored = 0xffffffffu;
                  m.extra = m.local_extra = wide_extra(~std::uint64_t{0}, ~std::uint64_t{0});
-             }, ErrorCode::truncated},
-            {"zip64 field too short", [](Archive& a) {
+             },
+             ErrorCode::truncated},
+            {"zip64 field too short",
+             [](Archive& a) {
                  Member& m = a.members[0];
                  m.bytes = m.stored = 0xffffffffu;
                  m.extra = le(std::uint16_t{1}) + le(std::uint16_t{8}) + le(std::uint64_t{5});
-             }, ErrorCode::bad_format},
+             },
+             ErrorCode::bad_format},
             {"extra field beyond its record", [](Archive& a) { a.members[0].extra = le(std::uint16_t{1}) + le(std::uint16_t{200}); },
              ErrorCode::bad_format},
             {"descriptor missing", [](Archive& a) { a.members[0].flags = 8; }, ErrorCode::bad_format},
-            {"descriptor with another CRC", [](Archive& a) {
+            {"descriptor with another CRC",
+             [](Archive& a) {
                  Member& m = a.members[0];
                  m.flags = 8;
                  m.descriptor = "PK\7\10" + le(m.crc ^ 1) + le(m.bytes) + le(m.bytes);
-             }, ErrorCode::bad_format},
-            {"descriptor with another size", [](Archive& a) {
+             },
+             ErrorCode::bad_format},
+            {"descriptor with another size",
+             [](Archive& a) {
                  Member& m = a.members[0];
                  m.flags = 8;
                  m.descriptor = "PK\7\10" + le(m.crc) + le(m.bytes) + le(m.bytes + 1);
-             }, ErrorCode::bad_format},
-            {"descriptor cut by the directory", [](Archive& a) {
+             },
+             ErrorCode::bad_format},
+            {"descriptor cut by the directory",
+             [](Archive& a) {
                  Member& m = a.members[1];
                  m.flags = 8;
                  m.descriptor = "PK\7\10" + le(m.crc);
-             }, ErrorCode::bad_format},
+             },
+             ErrorCode::bad_format},
         };
         Scratch const scratch;
         for (Case const& c : cases) {

@@ -14,7 +14,9 @@ namespace samed {
 static_assert(std::endian::native == std::endian::little, "stored tensors are little-endian and read in place");
 
 /// Whether elements of this type are read as f32 weights.
-constexpr bool is_floating(DType type) { return type == DType::f32 || type == DType::f16 || type == DType::bf16 || type == DType::f64; }
+constexpr bool is_floating(DType type) {
+    return type == DType::f32 || type == DType::f16 || type == DType::bf16 || type == DType::f64;
+}
 
 namespace detail {
 

@@ -17,7 +17,7 @@ namespace samed {
 
 /// What the reader accepts. The defaults are those of a safetensors header.
 struct JsonLimits {
-    int depth = 3;                        ///< nested objects and arrays
+    int depth = 3;                              ///< nested objects and arrays
     std::size_t values = std::size_t{1} << 16;  ///< guards memory: a value costs about 100 bytes
     bool integers_and_strings_only = true;      ///< refuse fractions, exponents, true, false and null
 };
@@ -90,7 +90,8 @@ private:
 
     Result<void> value(JsonValue& out, int depth) {
         skip_space();
-        if (++values_ > limits_.values) return fail(ErrorCode::too_large, where_, text() << "at most " << limits_.values << " values").at(at_);
+        if (++values_ > limits_.values)
+            return fail(ErrorCode::too_large, where_, text() << "at most " << limits_.values << " values").at(at_);
         out.offset = static_cast<std::uint32_t>(at_);
         char const c = peek();
         if (c == '"') {

@@ -30,9 +30,9 @@ constexpr std::optional<DType> npy_dtype(std::string_view code) {
         std::string_view code;
         DType dtype;
     };
-    constexpr Named table[] = {{"f4", DType::f32}, {"f8", DType::f64}, {"f2", DType::f16}, {"b1", DType::boolean}, {"u1", DType::u8},
-                               {"i1", DType::i8},  {"u2", DType::u16}, {"i2", DType::i16}, {"u4", DType::u32},     {"i4", DType::i32},
-                               {"u8", DType::u64}, {"i8", DType::i64}};
+    constexpr Named table[] = {{"f4", DType::f32}, {"f8", DType::f64}, {"f2", DType::f16}, {"b1", DType::boolean},
+                               {"u1", DType::u8},  {"i1", DType::i8},  {"u2", DType::u16}, {"i2", DType::i16},
+                               {"u4", DType::u32}, {"i4", DType::i32}, {"u8", DType::u64}, {"i8", DType::i64}};
     for (Named const& n : table)
         if (n.code == code) return n.dtype;
     return std::nullopt;
@@ -156,7 +156,9 @@ private:
 }  // namespace detail
 
 /// Reads the dict of a .npy header. @errors bad_format, unsupported; offsets are those in `source`
-inline Result<NpyHeader> parse_npy_header(std::string_view source) { return detail::NpyHeaderReader(source).read(); }
+inline Result<NpyHeader> parse_npy_header(std::string_view source) {
+    return detail::NpyHeaderReader(source).read();
+}
 
 /// The front of a version 1.0 file up to its data, which lies at a multiple of 64. `dtype` is not bf16, which NumPy lacks.
 inline std::string npy_front(DType dtype, std::vector<std::int64_t> const& shape) {

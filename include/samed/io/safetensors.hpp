@@ -136,7 +136,8 @@ private:
 
         by_name_.resize(tensors_.size());
         for (std::size_t i = 0; i < by_name_.size(); ++i) by_name_[i] = static_cast<std::uint32_t>(i);
-        std::sort(by_name_.begin(), by_name_.end(), [this](std::uint32_t a, std::uint32_t b) { return tensors_[a].name < tensors_[b].name; });
+        std::sort(by_name_.begin(), by_name_.end(),
+                  [this](std::uint32_t a, std::uint32_t b) { return tensors_[a].name < tensors_[b].name; });
         return {};
     }
 
@@ -189,7 +190,8 @@ private:
             return fail(ErrorCode::bad_format, name, text() << "data_offsets [" << end - data << ", " << end - data + tensor.bytes << "]",
                         text() << "[" << begin << ", " << stop << "]");
         if (stop > file_bytes)
-            return fail(ErrorCode::truncated, name, text() << "data up to byte " << data + stop, text() << "end of file at " << file_.size());
+            return fail(ErrorCode::truncated, name, text() << "data up to byte " << data + stop,
+                        text() << "end of file at " << file_.size());
         return tensor;
     }
 

@@ -4,66 +4,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <optional>
-#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <samed/core/result.hpp>
-#include <samed/core/types.hpp>
+#include <samed/io/checkpoint/pickle_value.hpp>
 #include <samed/io/utf8.hpp>
 
 namespace samed {
-
-/// Every name that a pickle may mention. Nothing is imported or called: a name is only this number.
-enum class PickleGlobal : std::uint8_t {
-    ordered_dict, rebuild_tensor_v2, rebuild_parameter, size,
-    float_storage, half_storage, bfloat16_storage, double_storage, long_storage, int_storage, short_storage, char_storage, byte_storage,
-    bool_storage, untyped_storage,
-};
-
-/// Element type of a storage name, nothing for the other names.
-constexpr std::optional<DType> storage_dtype(PickleGlobal global) {
-    switch (global) {
-        case PickleGlobal::float_storage: return DType::f32;
-        case PickleGlobal::half_storage: return DType::f16;
-        case PickleGlobal::bfloat16_storage: return DType::bf16;
-        case PickleGlobal::double_storage: return DType::f64;
-        case PickleGlobal::long_storage: return DType::i64;
-        case PickleGlobal::int_storage: return DType::i32;
-        case PickleGlobal::short_storage: return DType::i16;
-        case PickleGlobal::char_storage: return DType::i8;
-        case PickleGlobal::byte_storage: case PickleGlobal::untyped_storage: return DType::u8;
-        case PickleGlobal::bool_storage: return DType::boolean;
-        default: return std::nullopt;
-    }
-}
 
 /// Guards of memory and time: an opcode costs up to 60 bytes. A checkpoint has about 30 opcodes a tensor.
 struct PickleLimits {
     std::size_t opcodes = std::size_t{1} << 18;
     std::size_t stack = std::size_t{1} << 16;
     std::size_t memo = std::size_t{1} << 18;
-};
-
-/// One value: a leaf, or a container whose children are numbers of other values (shared and even cyclic ones are possible).
-struct PickleValue {
-    enum class Kind : std::uint8_t {
-        none, boolean, integer, text,
-        number,        ///< a float; its value is of no use here and not kept
-        long_integer,  ///< more than 8 bytes, kept as bytes
-        tuple, list,
-        dict,        ///< children: key, value, key, value ...
-        global,
-        call,        ///< children: the arguments of `global`, never called
-        persistent,  ///< child: the id, a tuple for PyTorch
-    };
-    Kind kind = Kind::none;
-    PickleGlobal global{};
-    std::uint32_t offset = 0;  ///< byte of the opcode in the pickle
-    std::uint32_t begin = 0, size = 0;  ///< text: bytes of the pickle; containers: number of the list of children in `begin`
-    std::int64_t integer = 0;  ///< integer, boolean
 };
 
 /// A pickle (protocols 2 to 4) read into values by an allow-list of opcodes and names. The bytes must outlive it.
@@ -140,7 +95,8 @@ private:
             case 0x8a: return long_integer();
             case 'G': return number();
             case 'X': return string<std::uint32_t>();
-            case 'U': case 0x8c: return string<std::uint8_t>();
+            case 'U':
+            case 0x8c: return string<std::uint8_t>();
             case ')': return tuple(0);
             case 0x85: return tuple(1);
             case 0x86: return tuple(2);
@@ -379,7 +335,8 @@ private:
     Result<void> get() {
         T index{};
         SAMED_CHECK(take(index));
-        if (index >= memo_.size() || memo_[index] == unset) return error(ErrorCode::bad_format, "a memo index that was set", text() << index);
+        if (index >= memo_.size() || memo_[index] == unset)
+            return error(ErrorCode::bad_format, "a memo index that was set", text() << index);
         if (stack_.size() == limits_.stack) return error(ErrorCode::too_large, "a smaller stack");
         stack_.push_back(memo_[index]);
         return {};

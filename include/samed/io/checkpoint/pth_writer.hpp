@@ -67,7 +67,7 @@ public:
         // Without zip64 an offset has 32 bits; adapters are far below.
         if (bytes > UINT32_MAX / 2 || start > UINT32_MAX / 2)
             return fail(ErrorCode::too_large, name, "a checkpoint below 2 GiB").in(file_.path());
-        std::string common;  // the fields that local header and directory share
+        std::string common;                                                // the fields that local header and directory share
         append(common, 0, 2), append(common, 0, 2), append(common, 0, 4);  // flags, stored, no time
         append(common, crc32(data, static_cast<std::size_t>(bytes)), 4);
         append(common, bytes, 4), append(common, bytes, 4), append(common, name.size(), 2);
@@ -134,7 +134,9 @@ inline Result<void> write_checkpoint(std::string const& path, std::vector<Checkp
         }
         pickle.text(e.name).raw("ctorch._utils\n_rebuild_tensor_v2\n((").text("storage").raw("ctorch\nFloatStorage\n");
         pickle.text(std::to_string(i)).text("cpu").integer(*count).raw("tQ").integer(0);
-        pickle.tuple(e.shape).tuple(strides).raw("\x89" "ccollections\nOrderedDict\n)RtR");
+        pickle.tuple(e.shape).tuple(strides).raw(
+            "\x89"
+            "ccollections\nOrderedDict\n)RtR");
     }
     pickle.raw("u.");
     std::string const object = std::move(pickle).take();

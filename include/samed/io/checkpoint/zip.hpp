@@ -40,8 +40,8 @@ public:
     std::vector<ZipEntry> const& entries() const { return entries_; }
 
     ZipEntry const* find(std::string_view name) const {
-        auto const at = std::lower_bound(entries_.begin(), entries_.end(), name,
-                                         [](ZipEntry const& e, std::string_view n) { return e.name < n; });
+        auto const at =
+            std::lower_bound(entries_.begin(), entries_.end(), name, [](ZipEntry const& e, std::string_view n) { return e.name < n; });
         return at != entries_.end() && at->name == name ? &*at : nullptr;
     }
 
@@ -179,8 +179,7 @@ private:
         m.header = r.u32(42);
         std::uint64_t* const wide[] = {&m.bytes, &stored, &m.header};
         SAMED_CHECK(read_zip64(name + name_bytes, extra_bytes, wide, m));
-        if (stored != m.bytes)
-            return fail(ErrorCode::bad_format, m.name, text() << m.bytes << " stored bytes", text() << stored);
+        if (stored != m.bytes) return fail(ErrorCode::bad_format, m.name, text() << m.bytes << " stored bytes", text() << stored);
         at += central_bytes + name_bytes + extra_bytes + comment_bytes;
         return {};
     }
@@ -250,8 +249,7 @@ private:
         bool const head = r.u32(0) == 0x08074b50 && r.u32(4) == m.crc;
         bool const narrow = head && !m.wide && room >= 16 && r.u32(8) == m.bytes && r.u32(12) == m.bytes;
         bool const wide = head && room >= 24 && r.u64(8) == m.bytes && r.u64(16) == m.bytes;
-        if (!narrow && !wide)
-            return fail(ErrorCode::bad_format, m.name, "a data descriptor that agrees with the directory").at(m.end);
+        if (!narrow && !wide) return fail(ErrorCode::bad_format, m.name, "a data descriptor that agrees with the directory").at(m.end);
         m.end += narrow ? 16 : 24;
         return {};
     }
