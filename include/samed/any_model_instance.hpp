@@ -118,17 +118,17 @@ Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths 
 
 }  // namespace detail
 
-inline Result<AnyModel> AnyModel::open(std::string const& path, AnyOptions const& options) { return detail::open_any(options, path, path); }
-inline Result<AnyModel> AnyModel::open(std::string const& base, std::string const& adapter, AnyOptions const& options) {
+Result<AnyModel> AnyModel::open(std::string const& path, AnyOptions const& options) { return detail::open_any(options, path, path); }
+Result<AnyModel> AnyModel::open(std::string const& base, std::string const& adapter, AnyOptions const& options) {
     return detail::open_any(options, adapter, base, adapter);
 }
-inline ModelSummary const& AnyModel::summary() const { return model_->summary; }
-inline Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
-inline Result<AnyMasks> AnyModel::segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const {
+ModelSummary const& AnyModel::summary() const { return model_->summary; }
+Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
+Result<AnyMasks> AnyModel::segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const {
     return model_->segment_masks(image, multimask, call);
 }
-inline Result<void> AnyModel::encode(float const* input, float* embedding) const { return model_->encode(input, embedding); }
-inline Result<void> AnyModel::decode(float const* embedding, std::uint8_t* labels, float* low_res_logits) const {
+Result<void> AnyModel::encode(float const* input, float* embedding) const { return model_->encode(input, embedding); }
+Result<void> AnyModel::decode(float const* embedding, std::uint8_t* labels, float* low_res_logits) const {
     return model_->decode(embedding, labels, low_res_logits);
 }
 

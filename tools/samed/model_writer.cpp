@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model_writer.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <set>
+
+#include <samed/image/postprocess.hpp>
+#include <samed/io/safetensors_writer.hpp>
+#include <samed/io/sha256.hpp>
+
+#include "self_test.hpp"
+#include "tool.hpp"
+
+namespace samed::tool {
+
+namespace {
+
+using Part = TensorSpec::Part;
+constexpr char always_f32[] = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
+
+NamedTensors const& source_of(ModelParts const& parts, Part part) {
+    return part == Part::image_encoder || !parts.adapter ? *parts.base : *parts.adapter;
+}
+
+Result<Buffer<float>> read_whole(NamedTensors const& from, std::string const& name) {
+    if (interrupted()) return cancelled_error("convert");
+    CheckpointTensor const& t = *from.find(name);
+    SAMED_TRY(auto values, Buffer<float>::allocate(static_cast<std::size_t>(t.count())));
+    SAMED_CHECK(from.file().read_f32(t, values.data()));
+    return values;
+}
+
+/// Rows [in, row] to [out, row] as PyTorch's bilinear with align_corners = False does along one axis.
+void resize_rows(float const* from, int in, int out, std::size_t row, float* to) {
+    for (int y = 0; y < out; ++y) {
+        auto const tap = detail::bilinear_tap(y, in, out);
+        float const* const above = from + static_cast<std::size_t>(tap.first) * row;
+        float const* const below = from + static_cast<std::size_t>(std::min(tap.first + 1, in - 1)) * row;
+        for (std::size_t i = 0; i < row; ++i) to[static_cast<std::size_t>(y) * row + i] = detail::blend(above[i], below[i], tap.weight);
+    }
+}
+
+/// Position embedding [1, in, in, c] to [1, out, out, c].
+Result<Buffer<float>> resize_grid(Buffer<float> const& from, int in, int out, std::size_t c) {
+    std::size_t const n = static_cast<std::size_t>(in), m = static_cast<std::size_t>(out);
+    SAMED_TRY(auto columns, Buffer<float>::allocate(n * m * c));
+    SAMED_TRY(auto to, Buffer<float>::allocate(m * m * c));
+    for (std::size_t y = 0; y < n; ++y) resize_rows(from.data() + y * n * c, in, out, c, columns.data() + y * m * c);  // [in, out, C]
+    resize_rows(columns.data(), in, out, m * c, to.data());                                                          // [out, out, C]
+    return to;
+}
+
+/// W_q += B_q A_q and W_v += B_v A_v in the packed [3 C, C] weight.
+Result<void> merge_lora(NamedTensors const& lora, std::string const& qkv_weight, std::size_t c, std::size_t rank, float* weight) {
+    std::string const prefix = qkv_weight.substr(0, qkv_weight.size() - std::strlen("weight"));
+    for (char part : {'q', 'v'}) {
+        SAMED_TRY(auto const a, read_whole(lora, prefix + "linear_a_" + part + ".weight"));
+        SAMED_TRY(auto const b, read_whole(lora, prefix + "linear_b_" + part + ".weight"));
+        float* const rows = weight + (part == 'q' ? 0 : 2 * c * c);
+        for (std::size_t r = 0; r < c; ++r)
+            for (std::size_t i = 0; i < rank; ++i)
+                for (std::size_t k = 0; k < c; ++k) rows[r * c + k] += b[r * rank + i] * a[i * c + k];
+    }
+    return {};
+}
+
+Result<Buffer<float>> make_tensor(ModelParts const& parts, TensorSpec const& in, TensorSpec const& out) {
+    SAMED_TRY(auto values, read_whole(source_of(parts, in.part), in.name));
+    if (in.shape != out.shape) {
+        if (in.shape.size() == 4) return resize_grid(values, static_cast<int>(in.shape[1]), static_cast<int>(out.shape[1]), static_cast<std::size_t>(in.shape[3]));
+        SAMED_TRY(auto resized, Buffer<float>::allocate(static_cast<std::size_t>(out.shape[0] * out.shape[1])));
+        resize_rows(values.data(), static_cast<int>(in.shape[0]), static_cast<int>(out.shape[0]), static_cast<std::size_t>(in.shape[1]), resized.data());
+        return resized;
+    }
+    bool const is_qkv = in.part == Part::image_encoder && in.name.size() > 16 && in.name.compare(in.name.size() - 16, 16, ".attn.qkv.weight") == 0;
+    if (parts.merge && is_qkv)
+        SAMED_CHECK(merge_lora(source_of(parts, Part::lora), in.name, static_cast<std::size_t>(in.shape[1]), static_cast<std::size_t>(parts.checkpoint.rank), values.data()));
+    return values;
+}
+
+/// The base's tensors that a live adapter dump repeats must be the base's.
+Result<void> check_repeated(ModelParts const& parts) {
+    constexpr char name[] = "image_encoder.blocks.0.attn.qkv.weight";
+    CheckpointTensor const* mine = parts.adapter->find(name);
+    CheckpointTensor const* theirs = parts.base->find(name);
+    if (!mine || !theirs || mine->shape != theirs->shape) return {};
+    SAMED_TRY(auto const a, read_whole(*parts.adapter, name));
+    SAMED_TRY(auto const b, read_whole(*parts.base, name));
+    if (std::memcmp(a.data(), b.data(), a.size_in_bytes()) == 0) return {};
+    return fail(ErrorCode::base_mismatch, mine->name, "the base's values", "others").in(parts.adapter->path()).advise("the adapter was trained on another base");
+}
+
+}  // namespace
+
+Result<void> check_parts(ModelParts const& parts) {
+    std::set<std::string, std::less<>> known;
+    for (TensorSpec const& spec : tensors_of(parts.checkpoint)) {
+        NamedTensors const& from = source_of(parts, spec.part);
+        CheckpointTensor const* t = from.find(spec.name);
+        if (!t) return fail(ErrorCode::missing_tensor, spec.name, shape_text(spec.shape), "no such tensor").in(from.path());
+        if (t->shape != spec.shape) return fail(ErrorCode::shape_mismatch, t->name, shape_text(spec.shape), shape_text(t->shape)).in(from.path());
+        if (!is_floating(t->dtype)) return fail(ErrorCode::dtype_mismatch, t->name, "a floating type", name(t->dtype)).in(from.path());
+        known.insert(spec.name);
+    }
+    auto const unknown = [&](NamedTensors const& from, auto&& ignored) -> Result<void> {
+        for (auto const& [name, tensor] : from.all())
+            if (known.count(name) == 0 && !ignored(name))
+                return fail(ErrorCode::unexpected_tensor, tensor->name, "only tensors of this network", "one more").in(from.path());
+        return {};
+    };
+    auto const is_of = [](std::string const& name, std::string_view part) { return name.compare(0, part.size(), part) == 0; };
+    // A base's own prompt encoder and decoder do not matter when an adapter brings others.
+    SAMED_CHECK(unknown(*parts.base, [&](auto const& n) { return parts.adapter && (is_of(n, "prompt_encoder.") || is_of(n, "mask_decoder.")); }));
+    if (!parts.adapter) return {};
+    SAMED_CHECK(unknown(*parts.adapter, [&](auto const& n) { return is_of(n, "image_encoder.") && n.find(".linear_") == std::string::npos; }));
+    return check_repeated(parts);
+}
+
+Result<void> write_model(std::string const& path, ModelHeader const& header, ModelParts const& parts, DType dtype,
+                         std::vector<std::int64_t> const& selftest_shape) {
+    ModelConfig target = header.config;
+    target.rank = parts.checkpoint.rank;  // merged tensors are read too, but not listed
+    std::vector<TensorSpec> const from = tensors_of(parts.checkpoint), to = tensors_of(target);
+    std::vector<SafetensorsEntry> entries;
+    auto const current = std::make_shared<Buffer<float>>();  // one tensor at a time
+    for (std::size_t i = 0; i < to.size(); ++i) {
+        TensorSpec const &in = from[i], &out = to[i];
+        if ((header.adapter && in.part == Part::image_encoder) || (parts.merge && in.part == Part::lora)) continue;
+        SafetensorsEntry e;
+        e.name = out.name;
+        e.dtype = out.name == always_f32 ? DType::f32 : dtype;
+        e.shape = out.shape;
+        e.produce = [&parts, &in, &out, current](std::int64_t first, std::int64_t count, float* values) -> Result<void> {
+            if (first == 0) {
+                *current = {};
+                SAMED_TRY(*current, make_tensor(parts, in, out));
+            }
+            std::copy_n(current->data() + first, count, values);
+            return {};
+        };
+        entries.push_back(std::move(e));
+    }
+    std::vector<float> zeros;
+    if (!selftest_shape.empty()) {
+        SafetensorsEntry e;
+        e.name = selftest_tensor;
+        e.shape = selftest_shape;
+        zeros.resize(static_cast<std::size_t>(*checked_count(selftest_shape)));
+        e.values = zeros.data();
+        entries.push_back(std::move(e));
+    }
+    return write_safetensors(path, to_metadata(header), entries);
+}
+
+Result<std::string> fingerprint_of(Checkpoint const& base) {
+    Sha256 digest;
+    Buffer<float> values;
+    for (CheckpointTensor const& t : base.tensors()) {
+        if (interrupted()) return cancelled_error("convert");
+        auto const count = static_cast<std::size_t>(t.count());
+        if (values.size() < count) {
+            values = {};
+            SAMED_TRY(values, Buffer<float>::allocate(count));
+        }
+        SAMED_CHECK(base.read_f32(t, values.data()));
+        std::string shape;
+        for (std::int64_t n : t.shape) shape += (shape.empty() ? "" : ",") + std::to_string(n);
+        digest.update(t.name);
+        digest.update(std::string_view("\0", 1));
+        digest.update(shape);
+        digest.update(std::string_view("\0", 1));
+        digest.update(values.data(), count * sizeof(float));
+    }
+    return digest.finish_hex();
+}
+
+}  // namespace samed::tool

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tool.hpp"
+
+#include <csignal>
+#include <cstdio>
+
+namespace samed::tool {
+
+namespace {
+volatile std::sig_atomic_t stop_asked = 0;
+
+void on_signal(int number) {
+    stop_asked = 1;
+    std::signal(number, SIG_DFL);
+}
+}  // namespace
+
+int report(Error const& error) {
+    std::fprintf(stderr, "samed: %s\n", error.message().c_str());
+    return error.code == ErrorCode::cancelled ? exit_interrupted : exit_bad_input;
+}
+
+void catch_interrupt() {
+    std::signal(SIGINT, on_signal);
+    std::signal(SIGTERM, on_signal);
+}
+
+bool interrupted() { return stop_asked != 0; }
+
+Error cancelled_error(std::string_view what) { return fail(ErrorCode::cancelled, what, {}, "a signal to stop; nothing was written"); }
+
+bool has_extension(std::string_view path, std::string_view extension) {
+    if (path.size() <= extension.size()) return false;
+    std::string_view const end = path.substr(path.size() - extension.size());
+    for (std::size_t i = 0; i < end.size(); ++i)
+        if ((end[i] >= 'A' && end[i] <= 'Z' ? end[i] - 'A' + 'a' : end[i]) != extension[i]) return false;
+    return true;
+}
+
+}  // namespace samed::tool

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every command shares: exit codes, the report of an error, the wish to stop.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <samed/core/result.hpp>
+
+namespace CLI {
+class App;
+}
+
+namespace samed::tool {
+
+inline constexpr int exit_ok = 0, exit_bound = 1, exit_bad_input = 2, exit_interrupted = 130;
+
+/// Prints the message on stderr.
+/// @return exit_bad_input, or exit_interrupted for ErrorCode::cancelled
+int report(Error const& error);
+
+/// From here on SIGINT and SIGTERM only set what `interrupted()` tells; a second one ends the program as usual.
+void catch_interrupt();
+bool interrupted();
+Error cancelled_error(std::string_view what);
+
+bool has_extension(std::string_view path, std::string_view extension);
+
+/// Each adds a command to the application; its callback leaves the exit code in `code`.
+void add_convert(CLI::App& app, int& code);
+void add_export(CLI::App& app, int& code);
+void add_info(CLI::App& app, int& code);
+void add_verify(CLI::App& app, int& code);
+void add_segment(CLI::App& app, int& code);
+void add_eval(CLI::App& app, int& code);
+void add_bench(CLI::App& app, int& code);
+
+}  // namespace samed::tool

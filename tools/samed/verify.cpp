@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+
+#include <samed/weights/model_file.hpp>
+
+#include "self_test.hpp"
+#include "tool.hpp"
+
+namespace samed::tool {
+
+namespace {
+
+/// max|a - b| over max|b| of the replayed logits.
+Result<double> self_test_error(std::string const& path, int threads) {
+    SAMED_TRY(ModelFile const file, ModelFile::open(path));
+    TensorInfo const* stored = file.tensors().find(selftest_tensor);
+    if (!stored || file.header().selftest_seed == 0) {
+        Error const e = fail(ErrorCode::missing_tensor, selftest_tensor, "a self-test in the file", "none").in(path);
+        return file.header().adapter ? e.advise("an adapter has none: verify its base") : e.advise("convert stores one");
+    }
+    AnyOptions options;
+    options.threads = threads;
+    SAMED_TRY(AnyModel const model, AnyModel::open(path, options));
+    if (static_cast<std::size_t>(stored->count()) != model.summary().low_res_count())
+        return fail(ErrorCode::shape_mismatch, selftest_tensor, text() << model.summary().low_res_count() << " values", text() << stored->count()).in(path);
+    std::vector<float> expected(model.summary().low_res_count());
+    SAMED_CHECK(file.tensors().read_f32(*stored, 0, stored->count(), expected.data()));
+    SAMED_TRY(auto const found, selftest_logits(model, file.header().selftest_seed));
+    double error = 0, largest = 0;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        double const difference = std::fabs(double{found[i]} - double{expected[i]});
+        if (!(difference <= error)) error = difference;  // NaN counts
+        largest = std::max(largest, std::fabs(double{expected[i]}));
+    }
+    return largest > 0 ? error / largest : error;
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, int& code) {
+    struct Options {
+        std::string file;
+        int threads = 0;
+    };
+    auto const o = std::make_shared<Options>();
+    CLI::App* const c = app.add_subcommand("verify", "Replay the self-test stored in a model file");
+    c->add_option("file", o->file, "model file (.safetensors)")->required();
+    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+    c->footer("Exit code 1 when the logits differ by more than 1e-4 of the largest, 2 when the file is bad or has no self-test.\n"
+              "Example:\n  samed verify model.safetensors");
+    c->callback([o, &code] {
+        auto const error = self_test_error(o->file, o->threads);
+        if (!error) {
+            code = report(error.error());
+            return;
+        }
+        bool const good = *error <= selftest_bound;
+        std::printf("%s: self-test max|a-b| / max|b| = %.2e, bound %.0e: %s\n", o->file.c_str(), *error, selftest_bound, good ? "ok" : "FAILED");
+        if (!good)
+            report(fail(ErrorCode::self_test_failed, selftest_tensor, "logits within the bound", "others").in(o->file).advise("the file or this build is broken"));
+        code = good ? exit_ok : exit_bound;
+    });
+}
+
+}  // namespace samed::tool
