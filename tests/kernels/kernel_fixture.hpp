@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -93,6 +94,13 @@ inline double largest_difference(std::vector<float> const& a, std::vector<double
 }
 inline bool same_bits(std::vector<float> const& a, std::vector<float> const& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+}
+
+/// FNV-1a of the bits.
+inline std::uint64_t fingerprint(std::vector<float> const& v) {
+    std::uint64_t hash = 14695981039346656037u;
+    for (float x : v) hash = (hash ^ std::bit_cast<std::uint32_t>(x)) * 1099511628211u;
+    return hash;
 }
 
 }  // namespace kernel_test

@@ -47,13 +47,13 @@ TEST_SUITE("core/simd") {
         float const inf = std::numeric_limits<float>::infinity();
         for (Isa isa : isas()) {
             std::vector<float> const y = exp_of(isa, {0, -0.0f, -88, -1e30f, -inf, 89, 1e30f, inf, std::nanf(""), 1, 88.722f, -87.336f, 0, 0, 0, 0});
-            CHECK(y[0] == 1);
-            CHECK(y[1] == 1);
-            for (int i : {2, 3, 4}) CHECK(y[i] == 0);
+            CHECK(y[0] == 1.0f);
+            CHECK(y[1] == 1.0f);
+            for (int i : {2, 3, 4}) CHECK(y[i] == 0.0f);
             for (int i : {5, 6, 7}) CHECK(y[i] == inf);
             CHECK(std::isnan(y[8]));
             CHECK(std::isfinite(y[10]));
-            CHECK(y[11] > 0);
+            CHECK(y[11] > 0.0f);
         }
     }
 
