@@ -2,11 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include <samed/sam/defaults.hpp>
 #include <samed/sam/image_encoder.hpp>
+#include <samed/sam/mask_decoder.hpp>
 
 namespace samed {
 
@@ -25,10 +27,13 @@ inline DType storage_of(ModelFile const& file, LoadOptions const& options) {
 }
 }  // namespace detail
 
-/// The image encoder's weights, packed once and shared by any number of adapters and threads.
+/// What no adapter trains, packed once and shared by any number of adapters and threads: the image encoder and, for systems with
+/// LoRA in the decoder, the two-way transformer.
 template <Variant V, Backend C>
 class Base {
 public:
+    using Encoder = typename V::template Encoder<V, C>;
+
     /// @param merge  a file whose LoRA is added to q and v while they are read; such a base serves that adapter alone
     /// @param asked, asked_of_merge  collect the tensor names read from either file
     /// @errors missing_tensor, unexpected_tensor, shape_mismatch, dtype_mismatch, not_finite, io_failure, out_of_memory
@@ -40,20 +45,31 @@ public:
         WeightLoader<C> loader(context, file, base->memory_, detail::storage_of(file, options), asked);
         std::optional<WeightLoader<C>> lora;
         if (merge) lora.emplace(context, *merge, base->memory_, DType::f32, *asked_of_merge);
-        SAMED_TRY(base->encoder_, sam::ImageEncoder<V, C>::load(loader, Facts<V::config>(config), lora ? &*lora : nullptr));
+        SAMED_TRY(base->encoder_, Encoder::load(loader, Facts<V::config>(config), lora ? &*lora : nullptr));
+        int const width = config.encoder.neck_width;
+        SAMED_TRY(base->image_pe_, sam::ImagePe<C>::load(loader, config.encoder.grid(), width));
+        if constexpr (sam::shares_transformer<V>) {
+            DecoderConfig const& d = config.decoder;
+            SAMED_TRY(base->transformer_, sam::TwoWayTransformer<C>::load(loader, sam::transformer_name, d.depth, width, d.heads, d.mlp_width));
+        }
         base->fingerprint_ = file.header().fingerprint;
         base->shareable_ = !merge && !file.header().merged;
         return std::shared_ptr<Base const>(std::move(base));
     }
 
-    sam::ImageEncoder<V, C> const& encoder() const { return encoder_; }
+    Encoder const& encoder() const { return encoder_; }
+    sam::ImagePe<C> const& image_pe() const { return image_pe_; }
+    /// Null where each adapter has its own.
+    sam::TwoWayTransformer<C> const* transformer() const { return transformer_ ? &*transformer_ : nullptr; }
     std::string const& fingerprint() const { return fingerprint_; }
     bool shareable() const { return shareable_; }
     std::size_t weight_bytes() const { return memory_.used_bytes(); }
 
 private:
     WeightMemory<C> memory_;
-    sam::ImageEncoder<V, C> encoder_;
+    Encoder encoder_;
+    sam::ImagePe<C> image_pe_;
+    std::optional<sam::TwoWayTransformer<C>> transformer_;
     std::string fingerprint_;
     bool shareable_ = true;
 };

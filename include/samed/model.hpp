@@ -15,7 +15,8 @@
 namespace samed {
 
 template <class V, class C>
-concept AdaptersFitBackend = adapters::Adapter<typename V::Qkv, C> && adapters::Adapter<typename V::AttnOut, C> && adapters::Adapter<typename V::MlpOut, C>;
+concept AdaptersFitBackend = adapters::Adapter<typename V::Qkv, C> && adapters::Adapter<typename V::AttnOut, C> && adapters::Adapter<typename V::MlpOut, C> &&
+                             adapters::DecoderAdapter<typename V::DecoderAttention, C>;
 
 /// What one call needs besides the model: the context (threads, arena) and memory that grows once and stays. One per calling thread.
 template <Backend C>
@@ -79,11 +80,11 @@ public:
     static Result<Model> load(ModelFile const& file, C& context, LoadOptions const& options = {}) {
         if (file.header().adapter)
             return fail(ErrorCode::invalid_argument, "samed.kind", "a model", "an adapter").in(file.path()).advise("open it together with its base: pass both files");
-        SAMED_CHECK(check_variant(file));
+        SAMED_CHECK(check_variant<V>(file));
         bool const merge = merges(file, options);
         AskedTensors asked;
         SAMED_TRY(auto base, Base<V, C>::load(file, context, options, asked, merge ? &file : nullptr, &asked));
-        SAMED_TRY(auto adapter, Adapter<V, C>::load(file, context, base->encoder(), !merge, options, asked));
+        SAMED_TRY(auto adapter, Adapter<V, C>::load(file, file, context, *base, merge, options, asked));
         SAMED_CHECK(check_all_asked(file, asked));
         return Model(std::move(base), std::move(adapter));
     }
@@ -91,13 +92,13 @@ public:
     /// An adapter on the base that it was trained on.
     /// @errors base_mismatch besides those above
     static Result<Model> load(ModelFile const& base_file, ModelFile const& adapter_file, C& context, LoadOptions const& options = {}) {
-        SAMED_CHECK(check_pair(base_file, adapter_file));
-        SAMED_CHECK(check_variant(adapter_file));
+        SAMED_CHECK(check_pair<V>(base_file, adapter_file));
+        SAMED_CHECK(check_variant<V>(adapter_file));
         bool const merge = merges(adapter_file, options);
         AskedTensors asked_base, asked;
         SAMED_TRY(auto base, Base<V, C>::load(base_file, context, options, asked_base, merge ? &adapter_file : nullptr, &asked));
         SAMED_CHECK(check_all_asked(base_file, asked_base, "image_encoder."));
-        SAMED_TRY(auto adapter, Adapter<V, C>::load(adapter_file, context, base->encoder(), !merge, options, asked));
+        SAMED_TRY(auto adapter, Adapter<V, C>::load(adapter_file, base_file, context, *base, merge, options, asked));
         SAMED_CHECK(check_all_asked(adapter_file, asked));
         return Model(std::move(base), std::move(adapter));
     }
@@ -276,34 +277,6 @@ private:
 
     static bool merges(ModelFile const& file, LoadOptions const& options) {
         return !std::is_same_v<typename V::Qkv, adapters::Identity> && options.lora == adapters::LoraMode::merged && file.header().config.rank > 0;
-    }
-
-    static Result<void> check_variant(ModelFile const& file) {
-        ModelHeader const& h = file.header();
-        if (h.variant != V::name)
-            return fail(ErrorCode::invalid_argument, "samed.variant", V::name, h.variant).in(file.path()).advise("open the file with its own variant's type");
-        auto pinned = check_pinned(V::config, h.config);
-        if (!pinned) return pinned.error().in(file.path());
-        return {};
-    }
-
-    /// @errors base_mismatch, invalid_argument
-    static Result<void> check_pair(ModelFile const& base, ModelFile const& adapter) {
-        auto const short_form = [](std::string const& s) { return s.size() > 12 ? s.substr(0, 12) + ".." : s; };
-        if (!adapter.header().adapter) return fail(ErrorCode::invalid_argument, "samed.kind", "an adapter", "a whole model").in(adapter.path());
-        if (base.header().adapter) return fail(ErrorCode::invalid_argument, "samed.kind", "a base model", "an adapter").in(base.path());
-        VitConfig const &b = base.header().config.encoder, &a = adapter.header().config.encoder;
-        if (b.width != a.width || b.depth != a.depth || b.heads != a.heads)
-            return fail(ErrorCode::base_mismatch, "image encoder", text() << "width " << a.width << ", depth " << a.depth << ", as the adapter was trained on",
-                        text() << "width " << b.width << ", depth " << b.depth).in(base.path());
-        if (base.header().fingerprint != adapter.header().fingerprint)
-            return fail(ErrorCode::base_mismatch, "samed.fingerprint", short_form(adapter.header().fingerprint), short_form(base.header().fingerprint))
-                .in(base.path()).advise("the adapter was trained on another base checkpoint");
-        if (base.header().merged || base.header().config.rank > 0)
-            return fail(ErrorCode::base_mismatch, "base", "a model without LoRA", "one that already has it").in(base.path()).advise("convert the base without --adapter");
-        if (!(b == a))
-            return fail(ErrorCode::base_mismatch, "image_size", text() << a.image_size, text() << b.image_size).in(base.path()).advise("convert the base with the adapter's --image-size");
-        return {};
     }
 
     void decode_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {

@@ -20,79 +20,91 @@ struct OpenOptions {
     std::optional<Isa> isa{};      ///< nothing = the best that this processor has
 };
 
-/// A model and a free list of contexts: what an application keeps and shares. Calls from several threads run at the same time,
-/// each on a context of its own, made when first needed and kept.
-template <Variant V>
-class OpenModel {
-public:
-    using Context = CpuContext;
-
-    OpenModel(Model<V, Context> model, OpenOptions options, std::unique_ptr<Context> first)
-        : state_(std::make_shared<State>(std::move(model), options)) {
-        state_->idle.push_back(std::make_unique<Seat>(std::move(first)));
-    }
-
-    Model<V, Context> const& model() const { return state_->model; }
-
-private:
+/// A free list of contexts with their workspaces: each call takes one, made when first needed and kept. Calls from several threads
+/// run at the same time.
+template <Backend C>
+class ContextPool {
     struct Seat {
-        explicit Seat(std::unique_ptr<Context> c) : context(std::move(c)), workspace(*context) {}
-        std::unique_ptr<Context> context;
-        Workspace<Context> workspace;
-    };
-    struct State {
-        State(Model<V, Context> m, OpenOptions o) : model(std::move(m)), options(o) {}
-        Model<V, Context> const model;
-        OpenOptions const options;
-        std::mutex guard;
-        std::vector<std::unique_ptr<Seat>> idle;
+        explicit Seat(std::unique_ptr<C> c) : context(std::move(c)), workspace(*context) {}
+        std::unique_ptr<C> context;
+        Workspace<C> workspace;
     };
 
 public:
+    explicit ContextPool(OpenOptions const& options) : options_(options) {}
+
     /// A context and its workspace for one call; goes back to the free list at the end.
     class Lease {
     public:
-        explicit Lease(OpenModel const& model) : state_(model.state_) {
+        explicit Lease(std::shared_ptr<ContextPool> pool) : pool_(std::move(pool)) {
             {
-                std::lock_guard lock(state_->guard);
-                if (!state_->idle.empty()) {
-                    seat_ = std::move(state_->idle.back());
-                    state_->idle.pop_back();
+                std::lock_guard lock(pool_->guard_);
+                if (!pool_->idle_.empty()) {
+                    seat_ = std::move(pool_->idle_.back());
+                    pool_->idle_.pop_back();
                 }
             }
-            if (!seat_) seat_ = std::make_unique<Seat>(make_context(state_->options));
+            OpenOptions const& o = pool_->options_;
+            if (!seat_) seat_ = std::make_unique<Seat>(std::make_unique<C>(o.threads, o.isa ? *o.isa : detect_isa()));
         }
         ~Lease() {
-            std::lock_guard lock(state_->guard);
-            state_->idle.push_back(std::move(seat_));
+            std::lock_guard lock(pool_->guard_);
+            pool_->idle_.push_back(std::move(seat_));
         }
         Lease(Lease const&) = delete;
         Lease& operator=(Lease const&) = delete;
 
-        Workspace<Context>& workspace() { return seat_->workspace; }
-        Context& context() { return *seat_->context; }
+        Workspace<C>& workspace() { return seat_->workspace; }
+        C& context() { return *seat_->context; }
 
     private:
-        std::shared_ptr<State> state_;
+        std::shared_ptr<ContextPool> pool_;
         std::unique_ptr<Seat> seat_;
     };
 
-    static std::unique_ptr<Context> make_context(OpenOptions const& options) {
-        return std::make_unique<Context>(options.threads, options.isa ? *options.isa : detect_isa());
-    }
+private:
+    OpenOptions const options_;
+    std::mutex guard_;
+    std::vector<std::unique_ptr<Seat>> idle_;
+};
+
+/// A model and the contexts of its calls: what an application keeps and shares. Copies share both.
+template <Variant V>
+class OpenModel {
+public:
+    using Context = CpuContext;
+    using Pool = ContextPool<Context>;
+
+    OpenModel(Model<V, Context> model, std::shared_ptr<Pool> pool) : model_(std::move(model)), pool_(std::move(pool)) {}
+
+    Model<V, Context> const& model() const { return model_; }
+
+    class Lease : public Pool::Lease {
+    public:
+        explicit Lease(OpenModel const& model) : Pool::Lease(model.pool_) {}
+    };
 
 private:
-    std::shared_ptr<State> state_;
+    Model<V, Context> model_;
+    std::shared_ptr<Pool> pool_;
 };
+
+namespace detail {
+template <Variant V, class... Files>
+Result<OpenModel<V>> open_files(OpenOptions const& options, Files const&... files) {
+    auto pool = std::make_shared<ContextPool<CpuContext>>(options);
+    typename ContextPool<CpuContext>::Lease lease(pool);
+    SAMED_TRY(auto model, (Model<V, CpuContext>::load(files..., lease.context(), options.load)));
+    return OpenModel<V>(std::move(model), pool);
+}
+}  // namespace detail
 
 /// Opens a self-contained model file.
 /// @errors those of ModelFile::open and Model::load
 template <Variant V>
 Result<OpenModel<V>> open(std::string const& path, OpenOptions options = {}) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
-    auto context = OpenModel<V>::make_context(options);
-    SAMED_TRY(auto model, Model<V, CpuContext>::load(file, *context, options.load));
-    return OpenModel<V>(std::move(model), options, std::move(context));
+    return detail::open_files<V>(options, file);
 }
 
 /// Opens an adapter on its base.
@@ -101,9 +113,7 @@ template <Variant V>
 Result<OpenModel<V>> open(std::string const& base, std::string const& adapter, OpenOptions options = {}) {
     SAMED_TRY(ModelFile const base_file, ModelFile::open(base));
     SAMED_TRY(ModelFile const adapter_file, ModelFile::open(adapter));
-    auto context = OpenModel<V>::make_context(options);
-    SAMED_TRY(auto model, Model<V, CpuContext>::load(base_file, adapter_file, *context, options.load));
-    return OpenModel<V>(std::move(model), options, std::move(context));
+    return detail::open_files<V>(options, base_file, adapter_file);
 }
 
 /// xtensor containers and views of floats: [H, W] or [H, W, 3].

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "../golden_case.hpp"
+#include "../model_parts.hpp"
 #include "allocation_count.hpp"
 
 #include <cstdio>
-#include <filesystem>
-#include <functional>
 #include <thread>
 
 #include <samed/backend/reference_context.hpp>
-#include <samed/io/safetensors_writer.hpp>
 #include <samed/segment.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
@@ -22,46 +20,6 @@ namespace {
 
 constexpr samed::ModelConfig window_config{{96, 16, 32, 3, 2, 128, 4, 32, 1u << 1, true}, {16}, {2, 4, 64, 9}, 4};
 
-samed::ModelFile open_file(std::string const& path) {
-    auto file = samed::ModelFile::open(path);
-    REQUIRE_MESSAGE(file.has_value(), (file ? "" : file.error().message()));
-    return *std::move(file);
-}
-
-std::string golden(std::string const& name) { return std::string(SAMED_TEST_DATA) + "/golden/" + name + "/model.safetensors"; }
-
-/// A file of the temporary folder that goes when the test does.
-struct TemporaryFile {
-    std::string path;
-    explicit TemporaryFile(std::string const& name)
-        : path((std::filesystem::temp_directory_path() / ("samed_model_test_" + std::to_string(::getpid()) + "_" + name)).string()) {}
-    ~TemporaryFile() { std::filesystem::remove(path); }
-};
-
-/// A copy of a model file with some tensors and another header.
-void write_part(samed::ModelFile const& from, std::string const& path, std::function<bool(std::string const&)> const& keep,
-                std::function<void(samed::ModelHeader&)> const& edit) {
-    samed::ModelHeader header = from.header();
-    edit(header);
-    std::vector<std::vector<std::byte>> bytes;
-    std::vector<samed::SafetensorsEntry> entries;
-    for (samed::TensorInfo const& t : from.tensors().tensors()) {
-        if (!keep(t.name)) continue;
-        bytes.emplace_back(static_cast<std::size_t>(t.bytes));
-        REQUIRE(from.tensors().read_raw(t, 0, bytes.back().size(), bytes.back().data()).has_value());
-        samed::SafetensorsEntry entry;
-        entry.name = t.name;
-        entry.dtype = t.dtype;
-        entry.shape = t.shape;
-        entry.stored = bytes.back().data();
-        entries.push_back(std::move(entry));
-    }
-    REQUIRE(samed::write_safetensors(path, samed::to_metadata(header), entries).has_value());
-}
-
-bool is_lora(std::string const& name) { return name.find(".linear_") != std::string::npos; }
-bool is_encoder(std::string const& name) { return name.rfind("image_encoder.", 0) == 0; }
-
 std::vector<float> picture(int height, int width) {
     std::vector<float> p(static_cast<std::size_t>(height * width));
     for (int y = 0; y < height; ++y)
@@ -74,7 +32,7 @@ std::vector<float> picture(int height, int width) {
 TEST_SUITE("model") {
     TEST_CASE("segment on a workspace allocates nothing once it has seen the image size") {
         samed::CpuContext context(2);
-        auto const file = open_file(golden("samed_window_seed0"));
+        auto const file = open_file(golden_model("samed_window_seed0"));
         auto const model = samed::Model<Samed<>, samed::CpuContext>::load(file, context).value();
         samed::Workspace workspace(context);
         auto const image = picture(70, 50);
@@ -98,7 +56,7 @@ TEST_SUITE("model") {
 
     TEST_CASE("the arena that was planned is the arena that is used") {
         samed::CpuContext context(2);
-        auto const model = samed::Model<Samed<>, samed::CpuContext>::load(open_file(golden("samed_window_seed0")), context).value();
+        auto const model = samed::Model<Samed<>, samed::CpuContext>::load(open_file(golden_model("samed_window_seed0")), context).value();
         std::size_t const planned = model.plan(context, 3);
         std::vector<float> input(3 * model.input_count(), 0.25f);
         std::vector<std::uint8_t> labels(3u * 96 * 96);
@@ -109,7 +67,7 @@ TEST_SUITE("model") {
     }
 
     TEST_CASE("pinned and dynamic types give the same bits") {
-        auto const file = open_file(golden("samed_window_seed0"));
+        auto const file = open_file(golden_model("samed_window_seed0"));
         samed::CpuContext context(2);
         auto const dynamic_model = samed::Model<Samed<>, samed::CpuContext>::load(file, context).value();
         auto const pinned_model = samed::Model<Samed<window_config>, samed::CpuContext>::load(file, context).value();
@@ -122,7 +80,7 @@ TEST_SUITE("model") {
     }
 
     TEST_CASE("a fact that the type pins and the file contradicts is an error that names it") {
-        auto const file = open_file(golden("samed_window_seed0"));
+        auto const file = open_file(golden_model("samed_window_seed0"));
         samed::CpuContext context(1);
         constexpr auto other = [] {
             auto c = window_config;
@@ -139,7 +97,7 @@ TEST_SUITE("model") {
     }
 
     TEST_CASE("an adapter on its base gives the whole model's labels, merged and live, and is refused elsewhere") {
-        auto const whole = open_file(golden("samed_window_seed0"));
+        auto const whole = open_file(golden_model("samed_window_seed0"));
         TemporaryFile const base_path("base"), adapter_path("adapter"), stranger_path("stranger"), merged_path("merged");
         write_part(whole, base_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
         write_part(whole, adapter_path.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
@@ -169,7 +127,7 @@ TEST_SUITE("model") {
         };
         refused(open_file(stranger_path.path), adapter, ErrorCode::base_mismatch);
         refused(open_file(merged_path.path), adapter, ErrorCode::base_mismatch);
-        refused(open_file(golden("samed_resize")), adapter, ErrorCode::base_mismatch);
+        refused(open_file(golden_model("samed_resize")), adapter, ErrorCode::base_mismatch);
         refused(base, whole, ErrorCode::invalid_argument);
         refused(adapter, adapter, ErrorCode::invalid_argument);
         auto const alone = samed::Model<Samed<>, samed::CpuContext>::load(adapter, context);
@@ -178,7 +136,7 @@ TEST_SUITE("model") {
     }
 
     TEST_CASE("a file with a tensor too many or too few is refused by that tensor's name") {
-        auto const whole = open_file(golden("samed_window_seed0"));
+        auto const whole = open_file(golden_model("samed_window_seed0"));
         samed::CpuContext context(1);
         TemporaryFile const fewer("fewer"), more("more");
         std::string const victim = "mask_decoder.transformer.layers.1.norm4.bias";
@@ -196,7 +154,7 @@ TEST_SUITE("model") {
     }
 
     TEST_CASE("one open model serves many threads with the same labels") {
-        auto const model = samed::open<Samed<>>(golden("samed_window_seed0"), {.threads = 1}).value();
+        auto const model = samed::open<Samed<>>(golden_model("samed_window_seed0"), {.threads = 1}).value();
         xt::xtensor<float, 2> image = xt::xtensor<float, 2>::from_shape({61, 83});
         auto const values = picture(61, 83);
         std::copy(values.begin(), values.end(), image.begin());
@@ -215,7 +173,7 @@ TEST_SUITE("model") {
     }
 
     TEST_CASE("prompts are pixels of the original image, and bad ones are errors") {
-        auto const model = samed::open<Sam<>>(golden("sam_prompts"), {.threads = 1}).value();
+        auto const model = samed::open<Sam<>>(golden_model("sam_prompts"), {.threads = 1}).value();
         xt::xtensor<float, 3> image = xt::xtensor<float, 3>::from_shape({48, 64, 3});
         for (std::size_t i = 0; i < image.size(); ++i) image.data()[i] = static_cast<float>(i % 251);
         auto const embedding = samed::embed(model, image);

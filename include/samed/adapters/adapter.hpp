@@ -4,7 +4,7 @@
 #include <string>
 #include <type_traits>
 
-#include <samed/weights/weight_loader.hpp>
+#include <samed/nn/attention.hpp>
 
 namespace samed::adapters {
 
@@ -21,7 +21,13 @@ struct BlockInfo {
     int width = 0;  ///< C
 };
 
-enum class QkvPart { q, k, v };
+/// The decoder attention that an adapter is bound to.
+struct DecoderAttentionInfo {
+    std::string name;          ///< as in the model file: "mask_decoder.transformer.layers.0.self_attn"
+    int width = 0, inner = 0;  ///< of its inputs; of q, k and v
+};
+
+using nn::QkvPart;
 
 /// Places in the network where a system may deviate from SAM.
 namespace slot {
@@ -37,6 +43,11 @@ struct AttnOut {
 struct MlpOut {
     static constexpr char name[] = "MlpOut";
 };
+/// `void qkv(C&, QkvPart, GemmArgs&) const`: as Qkv, for each attention of the two-way transformer. A system that fills it shares
+/// the transformer's frozen weights: they belong to the base.
+struct DecoderAttention {
+    static constexpr char name[] = "DecoderAttention";
+};
 }  // namespace slot
 
 /// What an adapter declares: `using slots = Slots<slot::Qkv>;`
@@ -48,7 +59,8 @@ struct Slots {
 
 // An adapter is a type with `slots` and a template `Bound<C>`: its weights for one block in the memory of backend C, made by
 //     static Result<Bound> bind(WeightLoader<C>&, BlockInfo const&);
-// and called by the member functions that the slots name.
+// and called by the member functions that the slots name. In the DecoderAttention slot it is bound to a DecoderAttentionInfo. An
+// adapter that can merge takes a third argument: the loader of the base's file, or null.
 
 template <class A, class C>
 concept CallsQkv = requires(typename A::template Bound<C> const& b, C& c, kernels::GemmArgs<typename C::Scalar, typename C::Matrix>& a) {
@@ -75,6 +87,18 @@ concept Binds = requires(WeightLoader<C>& l, BlockInfo const& info) {
 };
 
 template <class A, class C>
+concept BindsToDecoder = requires(WeightLoader<C>& l, DecoderAttentionInfo const& info) {
+    { A::template Bound<C>::bind(l, info) } -> std::same_as<Result<typename A::template Bound<C>>>;
+};
+template <class A, class C>
+concept DecoderAttentionDeclaredAsCalled = A::slots::template has<slot::DecoderAttention> == CallsQkv<A, C>;
+
+/// What the DecoderAttention slot takes.
+template <class A, class C>
+concept DecoderAdapter = DecoderAttentionDeclaredAsCalled<A, C> && BindsToDecoder<A, C>;
+
+/// What the slots of the encoder's blocks take.
+template <class A, class C>
 concept Adapter = QkvDeclaredAsCalled<A, C> && AttnOutDeclaredAsCalled<A, C> && MlpOutDeclaredAsCalled<A, C> && Binds<A, C>;
 
 /// The default of every slot: nothing bound, nothing called.
@@ -83,7 +107,15 @@ struct Identity {
     template <class C>
     struct Bound {
         static Result<Bound> bind(WeightLoader<C>&, BlockInfo const&) { return Bound{}; }
+        static Result<Bound> bind(WeightLoader<C>&, DecoderAttentionInfo const&) { return Bound{}; }
     };
 };
+
+/// A's weights at `where`; merged copies where `base` is given and A can merge.
+template <class A, class C, class Where>
+Result<typename A::template Bound<C>> bind(WeightLoader<C>& loader, Where const& where, WeightLoader<C>* base) {
+    if constexpr (requires { A::template Bound<C>::bind(loader, where, base); }) return A::template Bound<C>::bind(loader, where, base);
+    else return A::template Bound<C>::bind(loader, where);
+}
 
 }  // namespace samed::adapters

@@ -8,6 +8,11 @@
 
 namespace samed::nn {
 
+enum class QkvPart { q, k, v };
+
+/// Projections as they are.
+struct PlainQkv {};
+
 /// Multi-head attention of the two-way transformer: own projections for q, k, v, inner width below the model's.
 /// @source segment-anything `Attention` of the decoder
 template <Backend C>
@@ -32,8 +37,10 @@ public:
     /// @param k, v [B, keys, C]
     /// @param residual  [B, queries, C] or null; may be `out`
     /// @param out  [B, queries, C]; may be `q`
+    /// @param edit `edit.qkv(context, part, gemm_args)` is called before each projection, where it has such a member
+    template <class Edit = PlainQkv>
     void operator()(C& context, int batch, int queries, Scalar const* q, int keys, Scalar const* k, Scalar const* v, Scalar const* residual,
-                    Scalar* out) const {
+                    Scalar* out, Edit const& edit = {}) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         int const inner = q_.out(), head_dim = inner / heads_;
@@ -42,9 +49,9 @@ public:
         Scalar* kp = arena.template take<Scalar>(key_count);
         Scalar* vp = arena.template take<Scalar>(key_count);
         Scalar* attended = arena.template take<Scalar>(query_count);
-        q_(context, batch * queries, q, qp);
-        k_(context, batch * keys, k, kp);
-        v_(context, batch * keys, v, vp);
+        project(context, QkvPart::q, q_.args(batch * queries, q, qp), edit);
+        project(context, QkvPart::k, k_.args(batch * keys, k, kp), edit);
+        project(context, QkvPart::v, v_.args(batch * keys, v, vp), edit);
         kernels::AttentionArgs<Scalar> a;
         a.batch = batch;
         a.heads = heads_;
@@ -58,13 +65,20 @@ public:
         a.scale = Scalar(1) / std::sqrt(Scalar(head_dim));
         a.out = attended;
         attention(context, a);
-        auto project = out_.args(batch * queries, attended, out);
-        project.residual = residual;
-        project.residual_stride = out_.out();
-        gemm(context, project);
+        auto to_width = out_.args(batch * queries, attended, out);
+        to_width.residual = residual;
+        to_width.residual_stride = out_.out();
+        gemm(context, to_width);
     }
 
 private:
+    template <class Edit>
+    static void project(C& context, [[maybe_unused]] QkvPart part, typename Linear<C>::Args args, [[maybe_unused]] Edit const& edit) {
+        Arena::Frame frame(context.arena());
+        if constexpr (requires { edit.qkv(context, part, args); }) edit.qkv(context, part, args);
+        gemm(context, args);
+    }
+
     Linear<C> q_, k_, v_, out_;
     int heads_ = 1;
 };

@@ -18,13 +18,14 @@ struct BlockAdapters {
     typename V::MlpOut::template Bound<C> mlp_out{};
 
     /// @param with_qkv  false leaves the Qkv slot empty: its update is inside the base's weights
-    static Result<BlockAdapters> bind(WeightLoader<C>& loader, BlockInfo const& block, bool with_qkv) {
+    /// @param base      as adapters::bind
+    static Result<BlockAdapters> bind(WeightLoader<C>& loader, BlockInfo const& block, bool with_qkv, WeightLoader<C>* base) {
         BlockAdapters b;
         if (with_qkv) {
-            SAMED_TRY(b.qkv, V::Qkv::template Bound<C>::bind(loader, block));
+            SAMED_TRY(b.qkv, adapters::bind<typename V::Qkv>(loader, block, base));
         }
-        SAMED_TRY(b.attn_out, V::AttnOut::template Bound<C>::bind(loader, block));
-        SAMED_TRY(b.mlp_out, V::MlpOut::template Bound<C>::bind(loader, block));
+        SAMED_TRY(b.attn_out, adapters::bind<typename V::AttnOut>(loader, block, base));
+        SAMED_TRY(b.mlp_out, adapters::bind<typename V::MlpOut>(loader, block, base));
         return b;
     }
 };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <concepts>
+#include <type_traits>
 
 #include <samed/adapters/adapter.hpp>
 #include <samed/config/model_config.hpp>
@@ -9,6 +10,9 @@
 namespace samed {
 
 namespace sam {
+
+template <class V, Backend C>
+class ImageEncoder;
 
 /// What a system of the SAM family is unless it says otherwise: SAM itself, every fact from the file, no adapter in any slot.
 struct Defaults {
@@ -18,7 +22,16 @@ struct Defaults {
     using Qkv = adapters::Identity;
     using AttnOut = adapters::Identity;
     using MlpOut = adapters::Identity;
+    using DecoderAttention = adapters::Identity;
+
+    /// The image encoder. Another one has the same members: `load`, `bind`, `Adapters` and the call.
+    template <class V, class C>
+    using Encoder = ImageEncoder<V, C>;
 };
+
+/// LoRA in the decoder leaves the transformer's own weights frozen: the base holds them for all adapters.
+template <class V>
+inline constexpr bool shares_transformer = !std::is_same_v<typename V::DecoderAttention, adapters::Identity>;
 
 }  // namespace sam
 
@@ -27,7 +40,7 @@ struct Defaults {
 template <class V> concept HasName = requires { { V::name } -> std::convertible_to<char const*>; };
 template <class V> concept HasConfig = requires { { V::config } -> std::convertible_to<ModelConfig const&>; };
 template <class V> concept SaysWhetherSemantic = requires { { V::semantic } -> std::convertible_to<bool>; };
-template <class V> concept HasSlots = requires { typename V::Qkv; typename V::AttnOut; typename V::MlpOut; };
+template <class V> concept HasSlots = requires { typename V::Qkv; typename V::AttnOut; typename V::MlpOut; typename V::DecoderAttention; };
 template <class V> concept ImageSizeFitsPatches =
     V::config.encoder.image_size == dynamic || V::config.encoder.image_size % V::config.encoder.patch_size == 0;
 template <class V> concept HeadsDivideWidth =

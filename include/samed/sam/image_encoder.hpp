@@ -64,14 +64,25 @@ public:
             typename ImageAttention<C>::Shape const shape{facts.heads(), window, info.global ? facts.grid() : window};
             LowRankDelta q, v;
             if (merge) {
-                SAMED_TRY(q, adapters::lora_delta(*merge, info, QkvPart::q));
-                SAMED_TRY(v, adapters::lora_delta(*merge, info, QkvPart::v));
+                SAMED_TRY(q, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::q)));
+                SAMED_TRY(v, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::v)));
             }
             SAMED_TRY(Block<C> block, Block<C>::load(loader, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
             e.blocks_.push_back(std::move(block));
         }
         SAMED_TRY(e.neck_, Neck<C>::load(loader, facts.width(), facts.neck_width()));
         return e;
+    }
+
+    /// What an adapter file puts into the blocks' slots.
+    /// @param with_qkv, base  as BlockAdapters::bind
+    Result<Adapters> bind(WeightLoader<C>& loader, bool with_qkv, WeightLoader<C>* base) const {
+        Adapters bound;
+        for (int i = 0; i < static_cast<int>(blocks_.size()); ++i) {
+            SAMED_TRY(auto block, BlockAdapters<V, C>::bind(loader, block_info(i), with_qkv, base));
+            bound.push_back(std::move(block));
+        }
+        return bound;
     }
 
     BlockInfo block_info(int index) const { return {index, facts_.is_global(index), facts_.width()}; }

@@ -12,20 +12,31 @@
 
 namespace samed::sam {
 
+inline constexpr char transformer_name[] = "mask_decoder.transformer";
+
 /// Image embedding and prompts to M masks: SAM's ambiguous masks, or SAMed's classes.
 /// @source Segment Anything, appendix A "Lightweight mask decoder"; SAMed, section 3.3
-template <Backend C>
+/// @tparam Slot  what fills DecoderAttention
+template <Backend C, class Slot = adapters::Identity>
 class MaskDecoder {
 public:
     using Scalar = typename C::Scalar;
 
     /// Reads `mask_decoder.*`. Every width follows from the embedding's; SAM's IoU head has the embedding's width too.
-    static Result<MaskDecoder> load(WeightLoader<C>& loader, int width, DecoderConfig const& config) {
+    /// @param shared  a transformer that the base owns, or null: read it from this file
+    /// @param base    as adapters::bind, for the slot
+    static Result<MaskDecoder> load(WeightLoader<C>& loader, int width, DecoderConfig const& config, TwoWayTransformer<C> const* shared = nullptr,
+                                    WeightLoader<C>* base = nullptr) {
         std::string const name = "mask_decoder.";
         MaskDecoder d;
         d.width_ = width;
         d.masks_ = config.mask_tokens;
-        SAMED_TRY(d.transformer_, TwoWayTransformer<C>::load(loader, name + "transformer", config.depth, width, config.heads, config.mlp_width));
+        if (shared) {
+            d.transformer_ = *shared;
+        } else {
+            SAMED_TRY(d.transformer_, TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads, config.mlp_width));
+        }
+        SAMED_TRY(d.adapters_, (TwoWayAdapters<Slot, C>::bind(loader, transformer_name, config.depth, width, base)));
         SAMED_TRY(std::vector<float> tokens, loader.host(name + "iou_token.weight", {1, width}));
         SAMED_TRY(std::vector<float> const mask_tokens, loader.host(name + "mask_tokens.weight", {config.mask_tokens, width}));
         tokens.insert(tokens.end(), mask_tokens.begin(), mask_tokens.end());
@@ -44,6 +55,7 @@ public:
     int masks() const { return masks_; }
     int tokens(int sparse) const { return 1 + masks_ + sparse; }
     TwoWayTransformer<C> const& transformer() const { return transformer_; }
+    TwoWayAdapters<Slot, C> const& adapters() const { return adapters_; }
 
     /// tokens = [iou, masks, sparse] for every image of the batch: [B, tokens, C].
     /// @param sparse  [sparse_count, C], in the context's memory, the same for every image
@@ -93,7 +105,7 @@ public:
         assemble(context, batch, sparse_count, sparse, query_pe);
         context.copy(static_cast<std::int64_t>(query_count), query_pe, queries);
         add(context, kernels::AddArgs<Scalar>{image_count, dense.period, embedding, dense.data, keys});
-        transformer_(context, sizes, queries, keys, query_pe, image_pe);
+        transformer_(context, sizes, queries, keys, query_pe, image_pe, adapters_);
 
         Scalar* upscaled = arena.template take<Scalar>(std::size_t(16) * batch * cells * (width_ / 8));
         Scalar* vectors = arena.template take<Scalar>(std::size_t(batch) * masks_ * (width_ / 8));
@@ -106,6 +118,7 @@ public:
 private:
     int width_ = 0, masks_ = 0;
     TwoWayTransformer<C> transformer_;
+    TwoWayAdapters<Slot, C> adapters_;
     Scalar const* output_tokens_ = nullptr;  // [1 + M, C]: iou token, mask tokens
     nn::ConvTranspose2d<C> upscale1_, upscale2_;
     nn::LayerNorm<C> upscale_norm_;

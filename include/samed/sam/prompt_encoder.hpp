@@ -21,6 +21,24 @@ struct DenseEmbedding {
     std::int64_t period = 0;  ///< C, or grid * grid * C
 };
 
+/// Position encoding of the image embedding's cells. It depends on one small matrix that no adapter trains, so that a base keeps
+/// it for all of its adapters.
+template <Backend C>
+struct ImagePe {
+    std::vector<float> gaussian;                   ///< [2, C / 2]
+    typename C::Scalar const* values = nullptr;    ///< [grid, grid, C]; null when the base's file has no prompt encoder
+
+    static constexpr char name[] = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
+
+    static Result<ImagePe> load(WeightLoader<C>& loader, int grid, int width) {
+        ImagePe pe;
+        if (!loader.has(name)) return pe;
+        SAMED_TRY(pe.gaussian, loader.host(name, {2, width / 2}));
+        SAMED_TRY(pe.values, loader.place(nn::PositionEmbedding(pe.gaussian).dense(grid)));
+        return pe;
+    }
+};
+
 /// Points, boxes and masks become tokens and a dense embedding.
 /// @source Segment Anything, appendix A "Prompt encoder"
 template <Backend C>
@@ -29,14 +47,16 @@ public:
     using Scalar = typename C::Scalar;
 
     /// Reads `prompt_encoder.*`.
-    static Result<PromptEncoder> load(WeightLoader<C>& loader, int image_size, int grid, int width, int mask_channels) {
+    /// @param shared  used where its matrix is this file's
+    static Result<PromptEncoder> load(WeightLoader<C>& loader, int image_size, int grid, int width, int mask_channels, ImagePe<C> const& shared = {}) {
         std::string const name = "prompt_encoder.";
         PromptEncoder p;
         p.image_size_ = image_size;
         p.grid_ = grid;
         p.width_ = width;
         p.mask_channels_ = mask_channels;
-        SAMED_TRY(auto gaussian, loader.host(name + "pe_layer.positional_encoding_gaussian_matrix", {2, width / 2}));
+        SAMED_TRY(auto gaussian, loader.host(ImagePe<C>::name, {2, width / 2}));
+        bool const same = shared.values && gaussian == shared.gaussian;
         p.position_ = nn::PositionEmbedding(std::move(gaussian));
         for (int i = 0; i < 4; ++i) {
             SAMED_TRY(p.point_embeddings_[std::size_t(i)], loader.host(name + "point_embeddings." + std::to_string(i) + ".weight", {1, width}));
@@ -50,7 +70,11 @@ public:
         SAMED_TRY(p.mask_conv2_, nn::Conv2d<C>::load(loader, mask + "3", {half, mask_channels, 2, 2, 0}));
         SAMED_TRY(p.mask_norm2_, nn::LayerNorm<C>::load(loader, mask + "4", mask_channels, 1e-6));
         SAMED_TRY(p.mask_conv3_, nn::Conv2d<C>::load(loader, mask + "6", {mask_channels, width, 1, 1, 0}));
-        SAMED_TRY(p.image_pe_, loader.place(p.position_.dense(grid)));
+        if (same) {
+            p.image_pe_ = shared.values;
+        } else {
+            SAMED_TRY(p.image_pe_, loader.place(p.position_.dense(grid)));
+        }
         return p;
     }
 

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <samed/adapters/adapter.hpp>
 #include <samed/nn/attention.hpp>
 #include <samed/nn/layer_norm.hpp>
 #include <samed/nn/mlp.hpp>
@@ -14,6 +15,36 @@ namespace samed::sam {
 /// Sizes of one call of the two-way transformer.
 struct TwoWaySizes {
     int batch = 1, queries = 0, keys = 0;
+};
+
+/// The DecoderAttention slot, bound: three attentions a layer and the last one.
+template <class Slot, Backend C>
+struct TwoWayAdapters {
+    using Bound = typename Slot::template Bound<C>;
+    struct Layer {
+        Bound self_attn{}, token_to_image{}, image_to_token{};
+    };
+    std::vector<Layer> layers;
+    Bound final_attn{};
+
+    /// @param name  of the transformer
+    /// @param base  as adapters::bind
+    static Result<TwoWayAdapters> bind(WeightLoader<C>& loader, std::string const& name, int depth, int width, WeightLoader<C>* base) {
+        TwoWayAdapters t;
+        auto const at = [&](std::string const& attention, int inner) {
+            return adapters::bind<Slot>(loader, adapters::DecoderAttentionInfo{name + "." + attention, width, inner}, base);
+        };
+        t.layers.resize(static_cast<std::size_t>(depth));
+        for (int i = 0; i < depth; ++i) {
+            std::string const layer = "layers." + std::to_string(i) + ".";
+            Layer& l = t.layers[static_cast<std::size_t>(i)];
+            SAMED_TRY(l.self_attn, at(layer + "self_attn", width));
+            SAMED_TRY(l.token_to_image, at(layer + "cross_attn_token_to_image", width / 2));
+            SAMED_TRY(l.image_to_token, at(layer + "cross_attn_image_to_token", width / 2));
+        }
+        SAMED_TRY(t.final_attn, at("final_attn_token_to_image", width / 2));
+        return t;
+    }
 };
 
 /// One layer: tokens attend to themselves and to the image, pass an MLP, and the image attends to the tokens.
@@ -43,7 +74,10 @@ public:
     /// @param keys      [B, keys, C], in and out
     /// @param query_pe  [B, queries, C]: the tokens as they entered the transformer
     /// @param key_pe    [keys, C]
-    void operator()(C& context, TwoWaySizes s, Scalar* queries, Scalar* keys, Scalar const* query_pe, Scalar const* key_pe) const {
+    /// @param adapters  the DecoderAttention slot of this layer
+    template <class Adapters = typename TwoWayAdapters<adapters::Identity, C>::Layer>
+    void operator()(C& context, TwoWaySizes s, Scalar* queries, Scalar* keys, Scalar const* query_pe, Scalar const* key_pe,
+                    Adapters const& adapters = {}) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         std::int64_t const query_count = std::int64_t{s.batch} * s.queries * width_, image = std::int64_t{s.keys} * width_;
@@ -52,24 +86,24 @@ public:
         auto const add_pe = [&] { add(context, kernels::AddArgs<Scalar>{query_count, query_count, queries, query_pe, q}); };
 
         if (first_) {  // the tokens are their own position: no PE and no residual
-            self_attn_(context, s.batch, s.queries, queries, s.queries, queries, queries, nullptr, queries);
+            self_attn_(context, s.batch, s.queries, queries, s.queries, queries, queries, nullptr, queries, adapters.self_attn);
         } else {
             add_pe();
-            self_attn_(context, s.batch, s.queries, q, s.queries, q, queries, queries, queries);
+            self_attn_(context, s.batch, s.queries, q, s.queries, q, queries, queries, queries, adapters.self_attn);
         }
         int const rows = s.batch * s.queries;
         norm1_(context, rows, queries, queries);
 
         add_pe();
         add(context, kernels::AddArgs<Scalar>{s.batch * image, image, keys, key_pe, k});
-        token_to_image_(context, s.batch, s.queries, q, s.keys, k, keys, queries, queries);
+        token_to_image_(context, s.batch, s.queries, q, s.keys, k, keys, queries, queries, adapters.token_to_image);
         norm2_(context, rows, queries, queries);
 
         mlp_.add_to(context, rows, queries, queries);
         norm3_(context, rows, queries, queries);
 
         add_pe();
-        image_to_token_(context, s.batch, s.keys, k, s.queries, q, queries, keys, keys);
+        image_to_token_(context, s.batch, s.keys, k, s.queries, q, queries, keys, keys, adapters.image_to_token);
         norm4_(context, std::int64_t{s.batch} * s.keys, keys, keys);
     }
 
@@ -102,13 +136,17 @@ public:
     std::vector<TwoWayBlock<C>> const& layers() const { return layers_; }
 
     /// Shapes as in TwoWayBlock.
-    void operator()(C& context, TwoWaySizes s, Scalar* queries, Scalar* keys, Scalar const* query_pe, Scalar const* key_pe) const {
-        for (auto const& layer : layers_) layer(context, s, queries, keys, query_pe, key_pe);
-        finish(context, s, queries, keys, query_pe, key_pe);
+    template <class Slot>
+    void operator()(C& context, TwoWaySizes s, Scalar* queries, Scalar* keys, Scalar const* query_pe, Scalar const* key_pe,
+                    TwoWayAdapters<Slot, C> const& adapters) const {
+        for (std::size_t i = 0; i < layers_.size(); ++i) layers_[i](context, s, queries, keys, query_pe, key_pe, adapters.layers[i]);
+        finish(context, s, queries, keys, query_pe, key_pe, adapters.final_attn);
     }
 
     /// The last attention alone, after all layers.
-    void finish(C& context, TwoWaySizes s, Scalar* queries, Scalar const* keys, Scalar const* query_pe, Scalar const* key_pe) const {
+    template <class Adapter = nn::PlainQkv>
+    void finish(C& context, TwoWaySizes s, Scalar* queries, Scalar const* keys, Scalar const* query_pe, Scalar const* key_pe,
+                Adapter const& adapter = {}) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         std::int64_t const query_count = std::int64_t{s.batch} * s.queries * width_, image = std::int64_t{s.keys} * width_;
@@ -116,7 +154,7 @@ public:
         Scalar* k = arena.template take<Scalar>(static_cast<std::size_t>(s.batch * image));
         add(context, kernels::AddArgs<Scalar>{query_count, query_count, queries, query_pe, q});
         add(context, kernels::AddArgs<Scalar>{s.batch * image, image, keys, key_pe, k});
-        final_attn_(context, s.batch, s.queries, q, s.keys, k, keys, queries, queries);
+        final_attn_(context, s.batch, s.queries, q, s.keys, k, keys, queries, queries, adapter);
         norm_final_(context, s.batch * s.queries, queries, queries);
     }
 

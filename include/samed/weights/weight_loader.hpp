@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <initializer_list>
 #include <mutex>
 #include <optional>
@@ -40,9 +41,16 @@ public:
         return at;
     }
 
+    /// Values that stay on the host.
+    float const* keep(std::vector<float> values) {
+        used_ += values.size() * sizeof(float);
+        return host_.emplace_back(std::move(values)).data();
+    }
+
     std::size_t used_bytes() const { return used_; }
 
 private:
+    std::deque<std::vector<float>> host_;
     std::vector<typename C::WeightSlab> slabs_;
     std::byte* next_ = nullptr;
     std::size_t room_ = 0, used_ = 0;
@@ -81,6 +89,7 @@ public:
         : context_(context), file_(file), memory_(memory), storage_(storage), asked_(asked) {}
 
     ModelFile const& file() const { return file_; }
+    DType storage() const { return storage_; }
 
     bool has(std::string_view name) const { return file_.tensors().find(name) != nullptr; }
 
@@ -141,6 +150,12 @@ public:
         std::vector<float> values(static_cast<std::size_t>(tensor->count()));
         SAMED_CHECK(file_.tensors().read_f32(*tensor, 0, tensor->count(), values.data()));
         return values;
+    }
+
+    /// The same, kept for as long as the weights live.
+    Result<float const*> keep(std::string const& name, std::initializer_list<int> shape) {
+        SAMED_TRY(std::vector<float> values, host(name, shape));
+        return memory_.keep(std::move(values));
     }
 
 private:
