@@ -33,6 +33,9 @@ TEST_SUITE("io/json") {
         REQUIRE(text);
         CHECK(text->text == "\"\\/\b\f\n\r\tA\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
         CHECK(parse_json(R"("\u0000")", "test")->text == std::string(1, '\0'));
+        // The first and last code point of every length.
+        CHECK(parse_json(R"("\u007f\u0080\u07ff\u0800\uffff\ud800\udc00\udbff\udfff")", "test")->text ==
+              "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf");
     }
 
     TEST_CASE("fractions, booleans and null are read where they are allowed") {
