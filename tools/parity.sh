@@ -1,6 +1,6 @@
 #!/bin/sh
-# Compares the samed tool with PyTorch on a full-size SAMed model; see tools/golden/parity.py.
-#   tools/parity.sh [--seeds 0 1 2] [--threads 2]
+# Compares the samed tool with PyTorch on full-size models; see tools/golden/parity.py.
+#   tools/parity.sh [--all] [--seeds 0 1 2] [--threads 2]
 # SAMED=path/to/samed      the tool (default: built in build/parity)
 # PYTHON=path/to/python    a Python with torch and segment-anything (default: python3, else build/parity-venv)
 set -eu

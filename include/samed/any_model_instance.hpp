@@ -8,6 +8,7 @@
 #include <samed/segment.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
+#include <samed/variants/samed_s/samed_s.hpp>
 
 namespace samed {
 
@@ -112,8 +113,9 @@ Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths 
     SAMED_TRY(ModelFile const file, ModelFile::open(last));
     std::string const& variant = file.header().variant;
     if (variant == variants::Samed<>::name) return open_variant<variants::Samed<>>(options, paths...);
+    if (variant == variants::SamedS<>::name) return open_variant<variants::SamedS<>>(options, paths...);
     if (variant == variants::Sam<>::name) return open_variant<variants::Sam<>>(options, paths...);
-    return fail(ErrorCode::unknown_name, "samed.variant", "sam or samed", variant).in(last);
+    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed or samed_s", variant).in(last);
 }
 
 }  // namespace detail

@@ -31,6 +31,7 @@ class Case:
     small: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    decoder_lora: bool = False
 
 
 WINDOW = Config(image_size=96, width=32, depth=3, heads=2, mlp_width=128, window_size=4, global_blocks=(1,),
@@ -39,6 +40,10 @@ LARGER = Config(image_size=80, width=16, depth=2, heads=2, mlp_width=48, window_
                 neck_width=16, decoder_heads=1, decoder_mlp_width=24, mask_tokens=2, mask_channels=8)
 RESIZE = Config(image_size=80, width=16, depth=12, heads=2, mlp_width=64, window_size=3, global_blocks=(2, 5, 8, 11),
                 neck_width=16, decoder_heads=1, decoder_mlp_width=32, mask_tokens=9)
+HEAD_80 = Config(image_size=80, width=80, depth=5, heads=1, mlp_width=24, window_size=3, global_blocks=(1, 2, 3, 4),
+                 neck_width=16, decoder_heads=1, decoder_mlp_width=16, mask_tokens=3)
+DECODER_LORA = Config(image_size=80, width=16, depth=2, heads=2, mlp_width=48, window_size=3, global_blocks=(1,),
+                      neck_width=16, decoder_heads=1, decoder_mlp_width=24, mask_tokens=4)
 PROMPTS = Config(image_size=96, width=16, depth=2, heads=1, mlp_width=64, window_size=4, global_blocks=(1,),
                  neck_width=32, decoder_heads=2, decoder_mlp_width=64)
 
@@ -51,6 +56,9 @@ CASES = (
     Case("samed_window_seed2", WINDOW, rank=4, seed=2, checkpoint_size=96, dtype=torch.bfloat16, only=LABEL_STAGES),
     Case("samed_window_larger", LARGER, rank=2, seed=3, checkpoint_size=80, checkpoints=True, small=SMALL),
     Case("samed_resize", RESIZE, rank=2, seed=4, checkpoint_size=128, checkpoints=True, batch=True,
+         skip=("upsampled_logits",)),
+    Case("samed_head_80", HEAD_80, rank=3, seed=6, checkpoint_size=80, dtype=torch.float16, skip=("upsampled_logits",)),
+    Case("samed_s", DECODER_LORA, rank=3, seed=7, checkpoint_size=112, checkpoints=True, decoder_lora=True,
          skip=("upsampled_logits",)),
 )
 
@@ -84,18 +92,19 @@ def make_samed(case: Case, out: Path) -> None:
     base = Network(replace(case.config, image_size=case.checkpoint_size, mask_tokens=4))
     randomise(base, 10 * case.seed)
     scale_down(base, case.small)
-    network = Network(case.config, case.rank)
+    network = Network(case.config, case.rank, case.decoder_lora)
     randomise(network, 10 * case.seed + 1)
     scale_down(network, case.small)
-    image_base = {name: value for name, value in fit_base(base.state_dict(), case.config).items()
-                  if name.startswith("image_encoder.")}
-    network.load_live_state(image_base)
+    frozen = ("image_encoder.", "mask_decoder.transformer.") if case.decoder_lora else ("image_encoder.",)
+    network.load_live_state({name: value for name, value in fit_base(base.state_dict(), case.config).items()
+                             if name.startswith(frozen)})
     quantise(network, case.dtype)
     if case.checkpoints:
         save_sam(base, folder / "base.pth")
         save_adapter(network, folder / "adapter.pth")
         check_reload(network, folder)
-    write_model(folder / "model.safetensors", network, "samed", base.state_dict(), case.dtype)
+    variant = "samed_s" if case.decoder_lora else "samed"
+    write_model(folder / "model.safetensors", network, variant, base.state_dict(), case.dtype)
 
     stages = record_stages(network, make_image(case.config.image_size, case.seed))
     if case.batch:
@@ -111,7 +120,7 @@ def make_samed(case: Case, out: Path) -> None:
 
 def check_reload(network: Network, folder: Path) -> None:
     """The checkpoints alone must rebuild the network exactly."""
-    copy = Network(network.config, network.rank)
+    copy = Network(network.config, network.rank, network.decoder_lora)
     load_sam(copy, folder / "base.pth")
     load_adapter(copy, folder / "adapter.pth")
     for name, value in network.state_dict().items():
@@ -159,12 +168,16 @@ def make_sam_prompts(out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=GOLDEN)
-    out = parser.parse_args().out
+    parser.add_argument("--only", nargs="*", help="names of cases")
+    arguments = parser.parse_args()
+    out, only = arguments.out, arguments.only
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     for case in CASES:
-        make_samed(case, out)
-    make_sam_prompts(out)
+        if not only or case.name in only:
+            make_samed(case, out)
+    if not only or "sam_prompts" in only:
+        make_sam_prompts(out)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def _recipe_metadata(variant: str) -> dict[str, str]:
 
 def write_model(path: Path, network: Network, variant: str, base: State, dtype: torch.dtype = torch.float32) -> None:
     """Writes `network` as a version 1 model file; `base` is the checkpoint it came from, for the fingerprint."""
-    classes = network.config.mask_tokens - 1 if variant == "samed" else 0
+    classes = 0 if variant == "sam" else network.config.mask_tokens - 1
     metadata = {"samed.format": "1", "samed.kind": "model", "samed.variant": variant}
     metadata |= _config_metadata(network.config, classes, network.rank) | _recipe_metadata(variant)
     for i in range(1, classes + 1):

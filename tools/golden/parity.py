@@ -1,4 +1,5 @@
-"""Compares the `samed` tool with PyTorch on a full-size SAMed model (ViT-B, 512 pixels, 8 classes, rank 4).
+"""Compares the `samed` tool with PyTorch on full-size models: SAMed (ViT-B, 512 pixels, 8 classes, rank 4), and with
+`--all` also SAMed_s (LoRA in the decoder) and SAMed_h (ViT-H; takes about 6 GB of memory and 6 GB of disk).
 
 The weights are random at a realistic scale. The base is saved as SAM's 1024-pixel checkpoint and the adapter as SAMed's
 LoRA file; `samed convert` reads both, `samed segment` runs the same image. Exits with 1 when a bound is exceeded.
@@ -12,18 +13,38 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from samed_torch import Config, Network, load_adapter, load_sam, randomise, save_adapter, save_sam, upsample
 
-BASE = Config()
-MODEL = Config(image_size=512, mask_tokens=9)
+VIT_B = Config()
+VIT_H = Config(width=1280, depth=32, heads=16, mlp_width=5120, global_blocks=(7, 15, 23, 31))
+SIZE = 512
 RANK = 4
 MAX_RELATIVE_ERROR = 1e-4
 MAX_EXCLUDED = 0.001
+
+
+@dataclass(frozen=True)
+class Case:
+    """A system at full size; `base` is the checkpoint it starts from."""
+
+    name: str
+    base: Config
+    decoder_lora: bool = False
+
+    @property
+    def config(self) -> Config:
+        return replace(self.base, image_size=SIZE, mask_tokens=9)
+
+    def network(self) -> Network:
+        return Network(self.config, RANK, self.decoder_lora)
+
+
+CASES = (Case("SAMed, ViT-B", VIT_B), Case("SAMed_s, ViT-B", VIT_B, decoder_lora=True), Case("SAMed_h, ViT-H", VIT_H))
 
 
 @dataclass
@@ -35,13 +56,14 @@ class Outputs:
     labels: np.ndarray
 
 
-def make_checkpoints(folder: Path, seed: int) -> tuple[Path, Path]:
-    """Writes base.pth and adapter.pth."""
+def make_checkpoints(case: Case, folder: Path, seed: int) -> tuple[Path, Path]:
+    """Writes base.pth and adapter.pth, holding one network at a time."""
     paths = folder / "base.pth", folder / "adapter.pth"
-    base = Network(BASE)
+    base = Network(case.base)
     randomise(base, 2 * seed)
     save_sam(base, paths[0])
-    adapted = Network(MODEL, RANK)
+    del base
+    adapted = case.network()
     randomise(adapted, 2 * seed + 1)
     save_adapter(adapted, paths[1])
     return paths
@@ -50,14 +72,14 @@ def make_checkpoints(folder: Path, seed: int) -> tuple[Path, Path]:
 def make_image(seed: int) -> np.ndarray:
     """A grey slice in [0,1]: smooth structures and grain."""
     generator = torch.Generator().manual_seed(seed)
-    smooth = upsample(torch.rand((1, 1, 24, 24), generator=generator), MODEL.image_size)[0, 0]
-    grain = torch.rand((MODEL.image_size, MODEL.image_size), generator=generator)
+    smooth = upsample(torch.rand((1, 1, 24, 24), generator=generator), SIZE)[0, 0]
+    grain = torch.rand((SIZE, SIZE), generator=generator)
     return (0.8 * smooth + 0.2 * grain).numpy()
 
 
-def run_torch(base: Path, adapter: Path, image: np.ndarray) -> tuple[Outputs, np.ndarray]:
+def run_torch(case: Case, base: Path, adapter: Path, image: np.ndarray) -> tuple[Outputs, np.ndarray]:
     """The reference, and its top-2 margin per pixel."""
-    network = Network(MODEL, RANK)
+    network = case.network()
     load_sam(network, base)
     load_adapter(network, adapter)
     start = time.perf_counter()
@@ -73,7 +95,7 @@ def run_samed(samed: Path, base: Path, adapter: Path, image: np.ndarray, folder:
     model, slice_path = folder / "model.safetensors", folder / "in.npy"
     labels, logits, embedding = (folder / f"{name}.npy" for name in ("labels", "logits", "embedding"))
     np.save(slice_path, image)
-    run(samed, "convert", "--base", base, "--adapter", adapter, "--image-size", MODEL.image_size, "--recipe", "none",
+    run(samed, "convert", "--base", base, "--adapter", adapter, "--image-size", SIZE, "--recipe", "none",
         "-o", model)
     run(samed, "segment", "-m", model, slice_path, "-o", labels, "--logits", logits, "--embedding", embedding,
         "--intensity", "none", "--resize", "direct", "--threads", threads)
@@ -115,7 +137,7 @@ def compare(ours: Outputs, reference: Outputs, margin: np.ndarray) -> bool:
     print(f"|{'-' * 48}|{'-' * 18}|{'-' * 8}|{'-' * 6}|")
     for name, value, bound, good in rows:
         print(f"| {name:46} | {value:>16} | {bound:>6} | {'ok' if good else 'FAIL':4} |")
-    counts = np.bincount(reference.labels.ravel(), minlength=MODEL.mask_tokens)
+    counts = np.bincount(reference.labels.ravel(), minlength=9)
     print(f"pixels per class in the reference: {counts.tolist()}\n")
     return all(good for *_, good in rows)
 
@@ -125,19 +147,24 @@ def main() -> None:
     parser.add_argument("--samed", type=Path, required=True, help="the samed executable")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--all", action="store_true", help="every system, ViT-H last")
+    parser.add_argument("--only", help="part of one system's name")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"{platform.platform()}; SAMed ViT-B/{MODEL.image_size}, rank {RANK}, 8 classes, random weights")
+    cases = [case for case in CASES if arguments.only and arguments.only in case.name]
+    cases = cases or list(CASES if arguments.all else CASES[:1])
+    print(f"{platform.platform()}; {SIZE} pixels, rank {RANK}, 8 classes, random weights")
     good = True
-    for seed in arguments.seeds:
-        print(f"--- seed {seed}")
-        with tempfile.TemporaryDirectory(prefix="samed-parity-") as name:
-            folder = Path(name)
-            base, adapter = make_checkpoints(folder, seed)
-            image = make_image(seed)
-            reference, margin = run_torch(base, adapter, image)
-            ours = run_samed(arguments.samed, base, adapter, image, folder, arguments.threads)
-            good &= compare(ours, reference, margin)
+    for case in cases:
+        for seed in arguments.seeds:
+            print(f"--- {case.name}, seed {seed}")
+            with tempfile.TemporaryDirectory(prefix="samed-parity-") as name:
+                folder = Path(name)
+                base, adapter = make_checkpoints(case, folder, seed)
+                image = make_image(seed)
+                reference, margin = run_torch(case, base, adapter, image)
+                ours = run_samed(arguments.samed, base, adapter, image, folder, arguments.threads)
+                good &= compare(ours, reference, margin)
     print("parity:", "within bounds" if good else "OUT OF BOUNDS")
     sys.exit(0 if good else 1)
 

@@ -1,4 +1,4 @@
-"""SAM and SAMed of any size in PyTorch: the reference the C++ library is compared with.
+"""SAM, SAMed and SAMed_s of any size in PyTorch: the reference the C++ library is compared with.
 
 The layers are those of the public `segment_anything` package, built for a `Config`; SAMed's LoRA on q and v,
 its checkpoint layouts and its resize of the position tables are written here.
@@ -63,14 +63,31 @@ class LoraQkv(nn.Module):
         return torch.cat([q + self.linear_b_q(self.linear_a_q(x)), k, v + self.linear_b_v(self.linear_a_v(x))], dim=-1)
 
 
-class Network(nn.Module):
-    """Image encoder, prompt encoder and mask decoder, named as in SAM's checkpoint; LoRA where rank > 0."""
+class LoraProj(nn.Module):
+    """One projection of a decoder attention with a low-rank term: SAMed_s."""
 
-    def __init__(self, config: Config, rank: int = 0) -> None:
+    def __init__(self, proj: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.proj = proj
+        self.w_a = nn.Linear(proj.in_features, rank, bias=False)
+        self.w_b = nn.Linear(rank, proj.out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x) + self.w_b(self.w_a(x))
+
+
+class Network(nn.Module):
+    """Image encoder, prompt encoder and mask decoder, named as in SAM's checkpoint; LoRA where rank > 0.
+
+    `decoder_lora` makes it SAMed_s: LoRA in the decoder's attentions too.
+    """
+
+    def __init__(self, config: Config, rank: int = 0, decoder_lora: bool = False) -> None:
         super().__init__()
         c = config
         self.config = config
         self.rank = rank
+        self.decoder_lora = decoder_lora
         self.image_encoder = ImageEncoderViT(
             img_size=c.image_size, patch_size=c.patch_size, embed_dim=c.width, depth=c.depth, num_heads=c.heads,
             mlp_ratio=c.mlp_width / c.width, out_chans=c.neck_width, norm_layer=partial(nn.LayerNorm, eps=1e-6),
@@ -85,6 +102,10 @@ class Network(nn.Module):
         if rank:
             for block in self.image_encoder.blocks:
                 block.attn.qkv = LoraQkv(block.attn.qkv, rank)
+        if decoder_lora:
+            for attention in self.decoder_attentions().values():
+                attention.q_proj = LoraProj(attention.q_proj, rank)
+                attention.v_proj = LoraProj(attention.v_proj, rank)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -100,9 +121,24 @@ class Network(nn.Module):
         return self.mask_decoder.predict_masks(image_embeddings=embedding, image_pe=self.prompt_encoder.get_dense_pe(),
                                                sparse_prompt_embeddings=sparse, dense_prompt_embeddings=dense)
 
+    def decoder_attentions(self) -> dict[str, nn.Module]:
+        """The attentions of the decoder under SAMed_s' names and numbers of q: sa_000, sa_002, ..., fati."""
+        transformer = self.mask_decoder.transformer
+        attentions = {}
+        for i, layer in enumerate(transformer.layers):
+            attentions |= {f"sa_{2 * i:03d}": layer.self_attn, f"cti_{2 * i:03d}": layer.cross_attn_token_to_image,
+                           f"cit_{2 * i:03d}": layer.cross_attn_image_to_token}
+        return attentions | {"fati": transformer.final_attn_token_to_image}
+
     def live_state(self) -> State:
-        """All tensors under the names of the model file: the packed qkv of a LoRA block keeps SAM's name."""
-        return {name.replace(".attn.qkv.qkv.", ".attn.qkv."): value for name, value in self.state_dict().items()}
+        """All tensors under the names of the model file: what LoRA wraps keeps SAM's name."""
+        wrapped = (".attn.qkv.qkv.", ".attn.qkv."), ("q_proj.proj.", "q_proj."), ("v_proj.proj.", "v_proj.")
+        state = {}
+        for name, value in self.state_dict().items():
+            for live, plain in wrapped:
+                name = name.replace(live, plain)
+            state[name] = value
+        return state
 
     def load_live_state(self, state: State) -> None:
         """Replaces the tensors given under `live_state` names; the others stay."""
@@ -171,7 +207,7 @@ def _distribution(name: str, tensor: Tensor) -> tuple[float, float]:
     transposed = "output_upscaling" in name
     fan_in = tensor.shape[0] if transposed else math.prod(tensor.shape[1:])
     sharp = any(key in name for key in ("qkv.weight", "q_proj", "k_proj"))
-    gain = 1.4 if sharp else 0.5 if "linear_b" in name else 1.0
+    gain = 0.5 if "linear_b" in name or "w_b" in name else 1.4 if sharp and "w_a" not in name else 1.0
     return 0.0, gain / math.sqrt(fan_in)
 
 
@@ -202,13 +238,32 @@ def save_sam(network: Network, path: Path) -> None:
 
 
 def save_adapter(network: Network, path: Path) -> None:
-    """Writes SAMed's delta file: w_a_000.., w_b_000.. in the order q, v of each block, prompt encoder, decoder."""
+    """Writes SAMed's delta file: w_a_000.., w_b_000.. in the order q, v of each block, prompt encoder, decoder.
+
+    SAMed_s has the decoder's LoRA in place of the decoder's transformer.
+    """
     layers = [(getattr(block.attn.qkv, f"linear_a_{part}"), getattr(block.attn.qkv, f"linear_b_{part}"))
               for block in network.image_encoder.blocks for part in "qv"]
     state = {f"w_a_{i:03d}": a.weight for i, (a, _) in enumerate(layers)}
     state |= {f"w_b_{i:03d}": b.weight for i, (_, b) in enumerate(layers)}
-    state |= {name: value for name, value in network.state_dict().items() if not name.startswith("image_encoder.")}
+    if network.decoder_lora:
+        for name, projection, matrix in decoder_lora(network):
+            state[name] = getattr(projection, matrix).weight
+    state |= {name: value for name, value in network.state_dict().items() if not name.startswith("image_encoder.")
+              and not (network.decoder_lora and name.startswith("mask_decoder.transformer."))}
     torch.save(state, path)
+
+
+def decoder_lora(network: Network) -> list[tuple[str, nn.Module, str]]:
+    """SAMed_s' checkpoint names: (sa_a_000, the projection, w_a) and so on."""
+    names = []
+    for key, attention in network.decoder_attentions().items():
+        for part, projection in enumerate((attention.q_proj, attention.v_proj)):
+            for matrix in "ab":
+                kind, _, number = key.partition("_")
+                name = f"{kind}_{matrix}_{int(number) + part:03d}" if number else f"{kind}_{'qv'[part]}{matrix}"
+                names.append((name, projection, f"w_{matrix}"))
+    return names
 
 
 def load_sam(network: Network, path: Path) -> None:
@@ -219,10 +274,13 @@ def load_sam(network: Network, path: Path) -> None:
 def load_adapter(network: Network, path: Path) -> None:
     """Loads SAMed's delta file over a network that already holds its base."""
     state = torch.load(path, weights_only=True)
-    live = {name: value for name, value in state.items() if not name.startswith("w_")}
+    live = {name: value for name, value in state.items() if "." in name}
     for i in range(2 * network.config.depth):
         prefix = f"image_encoder.blocks.{i // 2}.attn.qkv.linear"
         part = "qv"[i % 2]
         live[f"{prefix}_a_{part}.weight"] = state[f"w_a_{i:03d}"]
         live[f"{prefix}_b_{part}.weight"] = state[f"w_b_{i:03d}"]
     network.load_live_state(live)
+    if network.decoder_lora:
+        for name, projection, matrix in decoder_lora(network):
+            getattr(projection, matrix).weight.copy_(state[name])
