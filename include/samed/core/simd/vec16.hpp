@@ -11,8 +11,8 @@
 ///     add, sub, mul, div, maximum     maximum is a > b ? a : b
 ///     fma(a, b, c)                    a * b + c, rounded once (twice on `portable`)
 ///     select_greater(a, b, x, y)      a > b ? x : y, lane by lane
-///     shift_exponent(x, n)            adds the low bits of n's bit pattern to the exponent of x: see exp in math.inc
-///     sum(v), largest(v)              lane i with i + 8, then + 4, + 2, + 1: one tree on every set
+///     power_of_two(n)                 2^i where i is the low bits of n's bit pattern: see exp in math.inc
+///     sum(v)                          lane i with i + 8, then + 4, + 2, + 1: one tree on every set
 ///     gather(p, index)                p[index[i]]
 ///     transpose(v)                    16 x 16 in place
 ///

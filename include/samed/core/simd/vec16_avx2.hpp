@@ -82,10 +82,10 @@ SAMED_INLINE SAMED_TARGET_AVX2 Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, V
     return {_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ)),
             _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))};
 }
-SAMED_INLINE SAMED_TARGET_AVX2 __m256 shift_exponent(__m256 x, __m256 n) {
-    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), _mm256_slli_epi32(_mm256_castps_si256(n), 23)));
+SAMED_INLINE SAMED_TARGET_AVX2 __m256 power_of_two(__m256 n) {
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(n), 23), _mm256_set1_epi32(0x3f800000)));
 }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 shift_exponent(Vec16 x, Vec16 n) { return {shift_exponent(x.lo, n.lo), shift_exponent(x.hi, n.hi)}; }
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 power_of_two(Vec16 n) { return {power_of_two(n.lo), power_of_two(n.hi)}; }
 
 SAMED_INLINE SAMED_TARGET_AVX2 float sum(Vec16 x) {
     __m256 const eight = _mm256_add_ps(x.lo, x.hi);

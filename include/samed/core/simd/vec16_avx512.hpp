@@ -57,9 +57,9 @@ SAMED_INLINE SAMED_TARGET_AVX512 Vec16 maximum(Vec16 a, Vec16 b) { return {_mm51
 SAMED_INLINE SAMED_TARGET_AVX512 Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};
 }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 shift_exponent(Vec16 x, Vec16 n) {
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 power_of_two(Vec16 n) {
     __m512i const exponent = _mm512_maskz_slli_epi32(0xffff, _mm512_castps_si512(n.v), 23);
-    return {_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(x.v), exponent))};
+    return {_mm512_castsi512_ps(_mm512_add_epi32(exponent, _mm512_set1_epi32(0x3f800000)))};
 }
 
 SAMED_INLINE SAMED_TARGET_AVX512 float sum(Vec16 x) {

@@ -94,10 +94,10 @@ SAMED_INLINE Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
     return y;
 }
 SAMED_INLINE Vec16 maximum(Vec16 a, Vec16 b) { return select_greater(a, b, a, b); }
-SAMED_INLINE Vec16 shift_exponent(Vec16 x, Vec16 n) {
+SAMED_INLINE Vec16 power_of_two(Vec16 n) {
     for (int i = 0; i < 4; ++i)
-        x.v[i] = vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(x.v[i]), vshlq_n_s32(vreinterpretq_s32_f32(n.v[i]), 23)));
-    return x;
+        n.v[i] = vreinterpretq_f32_s32(vaddq_s32(vshlq_n_s32(vreinterpretq_s32_f32(n.v[i]), 23), vdupq_n_s32(0x3f800000)));
+    return n;
 }
 
 SAMED_INLINE float sum(Vec16 x) {

@@ -91,10 +91,9 @@ SAMED_INLINE Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
              select_greater(a.v[2], b.v[2], x.v[2], y.v[2]), select_greater(a.v[3], b.v[3], x.v[3], y.v[3])}};
 }
 SAMED_INLINE Vec16 maximum(Vec16 a, Vec16 b) { return select_greater(a, b, a, b); }
-SAMED_INLINE Vec16 shift_exponent(Vec16 x, Vec16 n) {
-    for (int i = 0; i < 4; ++i)
-        x.v[i] = reinterpret_cast<Vec4>(reinterpret_cast<Int4>(x.v[i]) + (reinterpret_cast<Int4>(n.v[i]) << 23));
-    return x;
+SAMED_INLINE Vec16 power_of_two(Vec16 n) {
+    for (int i = 0; i < 4; ++i) n.v[i] = reinterpret_cast<Vec4>((reinterpret_cast<Int4>(n.v[i]) << 23) + 0x3f800000);
+    return n;
 }
 
 inline float sum(Vec16 x) {
