@@ -201,6 +201,8 @@ TEST_SUITE("volume/geometry") {
         CHECK(axis_codes(rows({{c, -s, 0, 0}, {s, c, 0, 0}, {0, 0, 1, 0}})) == "RAS");
         double const d = std::cos(0.9), e = std::sin(0.9);  // 52 degrees
         CHECK(axis_codes(rows({{d, -e, 0, 0}, {e, d, 0, 0}, {0, 0, -1, 0}})) == "ALI");
+        // Directions decide, not lengths.
+        CHECK(axis_codes(rows({{0.6, -70, 0, 0}, {0.8, 71, 0, 0}, {0, 0, 2, 0}})) == "ALS");
         // Both x and y lean to the right: the one that leans more takes it.
         CHECK(axis_codes(rows({{0.8, 0.9, 0, 0}, {0.6, 0.1, 0, 0}, {0, 0, 2, 0}})) == "ARS");
     }
@@ -271,5 +273,8 @@ TEST_SUITE("volume/geometry") {
         b.affine[2][2] = -1;
         b.affine[2][3] = 9;
         CHECK(largest_distance_mm(a, b, {10, 9, 10}) == 13);
+        b = a;
+        b.affine[2][2] = -1;
+        CHECK(largest_distance_mm(a, b, {10, 9, 11}) == 20);
     }
 }

@@ -84,8 +84,7 @@ private:
         if (read && compressed()) {
             // Padding behind the data is harmless, a stream without end is not.
             constexpr std::uint64_t padding_bytes = std::uint64_t{1} << 20;
-            std::byte last;
-            read = file_.read_at(header_.data_end() - 1, &last, 1);
+            read = file_.read_at(header_.data_end(), nullptr, 0);
             if (read) read = file_.check_end(padding_bytes);
         }
         return read ? read : read.error().in(path());

@@ -51,14 +51,14 @@ inline FixedText<160> real_text(double value) {
 
 /// Where the fields of a header lie. NIfTI-1 stores reals as f32, sizes and codes as i16; NIfTI-2 f64, i64 and i32.
 struct NiftiLayout {
-    std::size_t header_bytes, magic, dim_info, dim, intent_code, datatype, bitpix, pixdim, vox_offset, scl_slope, scl_inter, xyzt_units,
+    std::size_t magic, dim_info, dim, intent_code, datatype, bitpix, pixdim, vox_offset, scl_slope, scl_inter, xyzt_units,
         descrip, qform_code, sform_code, quatern_b, qoffset_x, srow_x, after_srow;
 };
 inline constexpr NiftiLayout nifti_layout[2] = {
-    {.header_bytes = 348, .magic = 344, .dim_info = 39, .dim = 40, .intent_code = 68, .datatype = 70, .bitpix = 72, .pixdim = 76,
+    {.magic = 344, .dim_info = 39, .dim = 40, .intent_code = 68, .datatype = 70, .bitpix = 72, .pixdim = 76,
      .vox_offset = 108, .scl_slope = 112, .scl_inter = 116, .xyzt_units = 123, .descrip = 148, .qform_code = 252, .sform_code = 254,
      .quatern_b = 256, .qoffset_x = 268, .srow_x = 280, .after_srow = 328},
-    {.header_bytes = 540, .magic = 4, .dim_info = 524, .dim = 16, .intent_code = 504, .datatype = 12, .bitpix = 14, .pixdim = 104,
+    {.magic = 4, .dim_info = 524, .dim = 16, .intent_code = 504, .datatype = 12, .bitpix = 14, .pixdim = 104,
      .vox_offset = 168, .scl_slope = 176, .scl_inter = 184, .xyzt_units = 500, .descrip = 240, .qform_code = 344, .sform_code = 348,
      .quatern_b = 352, .qoffset_x = 376, .srow_x = 400, .after_srow = 496},
 };
