@@ -22,7 +22,7 @@ using Part = TensorSpec::Part;
 constexpr char always_f32[] = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
 NamedTensors const& source_of(ModelParts const& parts, Part part) {
-    return part == Part::image_encoder || !parts.adapter ? *parts.base : *parts.adapter;
+    return part == Part::image_encoder || part == Part::transformer || !parts.adapter ? *parts.base : *parts.adapter;
 }
 
 Result<Buffer<float>> read_whole(NamedTensors const& from, std::string const& name) {
@@ -53,17 +53,31 @@ Result<Buffer<float>> resize_grid(Buffer<float> const& from, int in, int out, st
     return to;
 }
 
-/// W_q += B_q A_q and W_v += B_v A_v in the packed [3 C, C] weight.
-Result<void> merge_lora(NamedTensors const& lora, std::string const& qkv_weight, std::size_t c, std::size_t rank, float* weight) {
-    std::string const prefix = qkv_weight.substr(0, qkv_weight.size() - std::strlen("weight"));
-    for (char part : {'q', 'v'}) {
-        SAMED_TRY(auto const a, read_whole(lora, prefix + "linear_a_" + part + ".weight"));
-        SAMED_TRY(auto const b, read_whole(lora, prefix + "linear_b_" + part + ".weight"));
-        float* const rows = weight + (part == 'q' ? 0 : 2 * c * c);
-        for (std::size_t r = 0; r < c; ++r)
-            for (std::size_t i = 0; i < rank; ++i)
-                for (std::size_t k = 0; k < c; ++k) rows[r * c + k] += b[r * rank + i] * a[i * c + k];
+/// Adds B A to `rows` rows of c columns.
+Result<void> add_low_rank(NamedTensors const& lora, std::string const& a_name, std::string const& b_name, std::size_t rows, std::size_t c,
+                          std::size_t rank, float* weight) {
+    SAMED_TRY(auto const a, read_whole(lora, a_name));
+    SAMED_TRY(auto const b, read_whole(lora, b_name));
+    for (std::size_t r = 0; r < rows; ++r)
+        for (std::size_t i = 0; i < rank; ++i)
+            for (std::size_t k = 0; k < c; ++k) weight[r * c + k] += b[r * rank + i] * a[i * c + k];
+    return {};
+}
+
+/// W += B A for q and v of the encoder's packed [3 C, C] weight, or for a q or v projection of the decoder's attentions.
+Result<void> merge_lora(ModelParts const& parts, TensorSpec const& spec, float* weight) {
+    NamedTensors const& lora = source_of(parts, Part::lora);
+    auto const ends_with = [&](std::string_view end) { return spec.name.size() > end.size() && spec.name.compare(spec.name.size() - end.size(), end.size(), end) == 0; };
+    std::string const prefix = spec.name.substr(0, spec.name.rfind('.') + 1);
+    auto const rank = static_cast<std::size_t>(parts.checkpoint.rank);
+    if (spec.part == Part::image_encoder && ends_with(".attn.qkv.weight")) {
+        auto const c = static_cast<std::size_t>(spec.shape[1]);
+        SAMED_CHECK(add_low_rank(lora, prefix + "linear_a_q.weight", prefix + "linear_b_q.weight", c, c, rank, weight));
+        return add_low_rank(lora, prefix + "linear_a_v.weight", prefix + "linear_b_v.weight", c, c, rank, weight + 2 * c * c);
     }
+    if (spec.part == Part::transformer && (ends_with(".q_proj.weight") || ends_with(".v_proj.weight")))
+        return add_low_rank(lora, prefix + "w_a.weight", prefix + "w_b.weight", static_cast<std::size_t>(spec.shape[0]),
+                            static_cast<std::size_t>(spec.shape[1]), rank, weight);
     return {};
 }
 
@@ -75,9 +89,7 @@ Result<Buffer<float>> make_tensor(ModelParts const& parts, TensorSpec const& in,
         resize_rows(values.data(), static_cast<int>(in.shape[0]), static_cast<int>(out.shape[0]), static_cast<std::size_t>(in.shape[1]), resized.data());
         return resized;
     }
-    bool const is_qkv = in.part == Part::image_encoder && in.name.size() > 16 && in.name.compare(in.name.size() - 16, 16, ".attn.qkv.weight") == 0;
-    if (parts.merge && is_qkv)
-        SAMED_CHECK(merge_lora(source_of(parts, Part::lora), in.name, static_cast<std::size_t>(in.shape[1]), static_cast<std::size_t>(parts.checkpoint.rank), values.data()));
+    if (parts.merge) SAMED_CHECK(merge_lora(parts, in, values.data()));
     return values;
 }
 
@@ -97,7 +109,7 @@ Result<void> check_repeated(ModelParts const& parts) {
 
 Result<void> check_parts(ModelParts const& parts) {
     std::set<std::string, std::less<>> known;
-    for (TensorSpec const& spec : tensors_of(parts.checkpoint)) {
+    for (TensorSpec const& spec : tensors_of(parts.checkpoint, parts.decoder_lora)) {
         NamedTensors const& from = source_of(parts, spec.part);
         CheckpointTensor const* t = from.find(spec.name);
         if (!t) return fail(ErrorCode::missing_tensor, spec.name, shape_text(spec.shape), "no such tensor").in(from.path());
@@ -115,6 +127,7 @@ Result<void> check_parts(ModelParts const& parts) {
     // A base's own prompt encoder and decoder do not matter when an adapter brings others.
     SAMED_CHECK(unknown(*parts.base, [&](auto const& n) { return parts.adapter && (is_of(n, "prompt_encoder.") || is_of(n, "mask_decoder.")); }));
     if (!parts.adapter) return {};
+    // A dump of the live module repeats what the base holds.
     SAMED_CHECK(unknown(*parts.adapter, [&](auto const& n) { return is_of(n, "image_encoder.") && n.find(".linear_") == std::string::npos; }));
     return check_repeated(parts);
 }
@@ -123,12 +136,12 @@ Result<void> write_model(std::string const& path, ModelHeader const& header, Mod
                          std::vector<std::int64_t> const& selftest_shape) {
     ModelConfig target = header.config;
     target.rank = parts.checkpoint.rank;  // merged tensors are read too, but not listed
-    std::vector<TensorSpec> const from = tensors_of(parts.checkpoint), to = tensors_of(target);
+    std::vector<TensorSpec> const from = tensors_of(parts.checkpoint, parts.decoder_lora), to = tensors_of(target, parts.decoder_lora);
     std::vector<SafetensorsEntry> entries;
     auto const current = std::make_shared<Buffer<float>>();  // one tensor at a time
     for (std::size_t i = 0; i < to.size(); ++i) {
         TensorSpec const &in = from[i], &out = to[i];
-        if ((header.adapter && in.part == Part::image_encoder) || (parts.merge && in.part == Part::lora)) continue;
+        if ((header.adapter && (in.part == Part::image_encoder || in.part == Part::transformer)) || (parts.merge && in.part == Part::lora)) continue;
         SafetensorsEntry e;
         e.name = out.name;
         e.dtype = out.name == always_f32 ? DType::f32 : dtype;
@@ -167,7 +180,10 @@ Result<std::string> fingerprint_of(Checkpoint const& base) {
         }
         SAMED_CHECK(base.read_f32(t, values.data()));
         std::string shape;
-        for (std::int64_t n : t.shape) shape += (shape.empty() ? "" : ",") + std::to_string(n);
+        for (std::int64_t n : t.shape) {
+            if (!shape.empty()) shape += ',';
+            shape += std::to_string(n);
+        }
         digest.update(t.name);
         digest.update(std::string_view("\0", 1));
         digest.update(shape);

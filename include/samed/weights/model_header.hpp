@@ -38,8 +38,11 @@ namespace detail {
 
 inline std::string list_of(std::uint64_t bits) {
     std::string s;
-    for (int i = 0; i < 64; ++i)
-        if (bits >> i & 1) s += (s.empty() ? "" : ",") + std::to_string(i);
+    for (int i = 0; i < 64; ++i) {
+        if (!(bits >> i & 1)) continue;
+        if (!s.empty()) s += ',';
+        s += std::to_string(i);
+    }
     return s;
 }
 /// Shortest text that reads back to the same float, in the C locale whatever the application's is.
