@@ -64,19 +64,13 @@ Result<void> check_same_place(LabelVolume const& prediction, LabelVolume const& 
     for (int axis = 0; axis < 3; ++axis)
         if (a.size(axis) != b.size(axis)) return fail(ErrorCode::shape_mismatch, "prediction", sizes(b), sizes(a)).in(path);
     if (!prediction.header() || !reference.header()) return {};
-    Affine const &p = prediction.geometry().affine, &r = reference.geometry().affine;
     auto const& spacing = reference.geometry().spacing_mm;
-    double const tolerance = 0.01 * std::min({spacing[0], spacing[1], spacing[2]});
-    for (int corner = 0; corner < 8; ++corner)
-        for (std::size_t row = 0; row < 3; ++row) {
-            double difference = p[row][3] - r[row][3];
-            for (std::size_t axis = 0; axis < 3; ++axis)
-                if (corner >> axis & 1) difference += (p[row][axis] - r[row][axis]) * (a.size(2 - static_cast<int>(axis)) - 1);
-            if (!(std::fabs(difference) <= tolerance)) {
-                auto const mm = std::fabs(difference) < 1e9 ? std::to_string(std::fabs(difference)) : std::string("much");
-                return fail(ErrorCode::shape_mismatch, "geometry", "the reference's place in space", mm + " mm away at a corner").in(path);
-            }
-        }
+    double const distance = largest_distance_mm(prediction.geometry(), reference.geometry(), {a.size(2), a.size(1), a.size(0)});
+    if (!(distance <= 0.01 * std::min({spacing[0], spacing[1], spacing[2]}))) {
+        char digits[48];
+        std::snprintf(digits, sizeof digits, "%.3g mm away at a corner", distance);
+        return fail(ErrorCode::shape_mismatch, "geometry", "the reference's place in space", digits).in(path);
+    }
     return {};
 }
 
