@@ -1,5 +1,5 @@
 # samed::samed  header-only: the library over Eigen, xtensor and threads
-# samed::io     adds zlib (.nii.gz) and stb_image (PNG, JPEG, BMP)
+# samed::io     adds zlib and image files (SamedIo.cmake)
 # A parent project's own Eigen3::Eigen or xtensor target is used where it has one; nothing is downloaded.
 
 if(NOT TARGET Eigen3::Eigen)
@@ -17,13 +17,5 @@ target_include_directories(samed INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
 target_link_libraries(samed INTERFACE Eigen3::Eigen xtensor Threads::Threads)
 
-find_package(ZLIB QUIET)
-find_path(SAMED_STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
-if(ZLIB_FOUND AND SAMED_STB_INCLUDE_DIR)
-  add_library(samed_io INTERFACE)
-  add_library(samed::io ALIAS samed_io)
-  set_target_properties(samed_io PROPERTIES EXPORT_NAME io)
-  target_include_directories(samed_io SYSTEM INTERFACE
-    $<BUILD_INTERFACE:${SAMED_STB_INCLUDE_DIR}>)
-  target_link_libraries(samed_io INTERFACE samed ZLIB::ZLIB)
-endif()
+include(SamedIo)
+include(SamedInstantiate)

@@ -1,0 +1,11 @@
+# samed::io: samed::samed with zlib (.nii.gz) and stb_image (PNG, JPEG, BMP); defined only where both are found.
+if(NOT TARGET samed::io)
+  find_package(ZLIB QUIET)
+  find_path(SAMED_STB_INCLUDE_DIR stb_image.h PATH_SUFFIXES stb)
+  if(ZLIB_FOUND AND SAMED_STB_INCLUDE_DIR)
+    add_library(samed_io INTERFACE)
+    add_library(samed::io ALIAS samed_io)
+    target_include_directories(samed_io SYSTEM INTERFACE ${SAMED_STB_INCLUDE_DIR})
+    target_link_libraries(samed_io INTERFACE samed::samed ZLIB::ZLIB)
+  endif()
+endif()
