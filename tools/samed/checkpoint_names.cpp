@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint_names.hpp"
 
+#include "convert_samed_s.hpp"
+
 #include <algorithm>
 #include <charconv>
 #include <optional>
@@ -29,11 +31,13 @@ std::optional<std::string> delta_name(std::string_view name) {
 /// Empty for buffers that carry no weights.
 std::string canonical_name(std::string_view name) {
     if (auto delta = delta_name(name)) return *delta;
+    if (auto delta = decoder_lora_name(name)) return *delta;
     for (std::string_view prefix : {"module.", "sam."})
         if (starts_with(name, prefix)) name.remove_prefix(prefix.size());
     if (name == "pixel_mean" || name == "pixel_std") return "";
     std::string out(name);
     if (std::size_t const at = out.find(".attn.qkv.qkv."); at != std::string::npos) out.erase(at + 9, 4);
+    if (std::size_t const at = out.find("_proj.proj."); at != std::string::npos) out.erase(at + 6, 5);
     return out;
 }
 
@@ -77,12 +81,13 @@ Result<int> count_layers(NamedTensors const& tensors, std::string const& prefix,
 }
 
 /// The facts that prompt encoder and mask decoder carry.
-Result<void> infer_decoder(NamedTensors const& tensors, ModelConfig& c, int decoder_heads) {
+/// @param transformer  holds the two-way transformer: the base, for SAMed_s
+Result<void> infer_decoder(NamedTensors const& tensors, NamedTensors const& transformer, ModelConfig& c, int decoder_heads) {
     SAMED_TRY(c.prompt.mask_channels, tensors.size("prompt_encoder.mask_downscaling.3.weight", 4, 0));
     SAMED_TRY(c.decoder.mask_tokens, tensors.size("mask_decoder.mask_tokens.weight", 2, 0));
     std::string const layers = "mask_decoder.transformer.layers.";
-    SAMED_TRY(c.decoder.depth, count_layers(tensors, layers, ".norm1.weight", DecoderConfig::max_depth));
-    SAMED_TRY(c.decoder.mlp_width, tensors.size(layers + "0.mlp.lin1.weight", 2, 0));
+    SAMED_TRY(c.decoder.depth, count_layers(transformer, layers, ".norm1.weight", DecoderConfig::max_depth));
+    SAMED_TRY(c.decoder.mlp_width, transformer.size(layers + "0.mlp.lin1.weight", 2, 0));
     int const width = c.encoder.neck_width;
     c.decoder.heads = decoder_heads > 0 ? decoder_heads : width == 256 ? 8 : std::max(1, width / 32);
     return {};
@@ -122,9 +127,6 @@ Result<int> infer_rank(NamedTensors const& tensors, VitConfig const& e) {
 Result<NamedTensors> NamedTensors::of(Checkpoint const& file) {
     NamedTensors out(file);
     for (CheckpointTensor const& t : file.tensors()) {
-        for (std::string_view prefix : {"sa_a_", "sa_b_", "cti_", "cit_", "fati_"})
-            if (starts_with(t.name, prefix))
-                return fail(ErrorCode::unsupported, t.name, "SAM's or SAMed's checkpoint", "SAMed_s, with LoRA in the decoder").in(file.path());
         std::string name = canonical_name(t.name);
         if (name.empty()) continue;
         auto const [at, added] = out.by_name_.emplace(std::move(name), &t);
@@ -155,7 +157,7 @@ Result<int> NamedTensors::size(std::string_view name, int rank, int axis) const 
     return static_cast<int>(n);
 }
 
-std::vector<TensorSpec> tensors_of(ModelConfig const& config) {
+std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora) {
     std::vector<TensorSpec> out;
     using Part = TensorSpec::Part;
     Part part = Part::image_encoder;
@@ -194,6 +196,8 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config) {
             add(lora_name(i, 'a', qv), {config.rank, c});
             add(lora_name(i, 'b', qv), {c, config.rank});
         }
+    if (decoder_lora && config.rank > 0)
+        for (DecoderLora const& l : tool::decoder_lora(config)) add(l.model, {l.rows, l.columns});
 
     part = Part::prompt_encoder;
     std::string const prompt = "prompt_encoder.";
@@ -208,7 +212,7 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config) {
     norm(prompt + "mask_downscaling.4", m);
     affine(prompt + "mask_downscaling.6", {n, m, 1, 1}, n);
 
-    part = Part::mask_decoder;
+    part = decoder_lora ? Part::transformer : Part::mask_decoder;
     std::string const transformer = "mask_decoder.transformer.";
     auto const attention = [&](std::string const& name, std::int64_t inner) {
         for (char const* projection : {".q_proj", ".k_proj", ".v_proj"}) linear(name + projection, inner, n);
@@ -226,6 +230,7 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config) {
     }
     attention(transformer + "final_attn_token_to_image", n / 2);
     norm(transformer + "norm_final_attn", n);
+    part = Part::mask_decoder;
     std::string const decoder = "mask_decoder.";
     add(decoder + "iou_token.weight", {1, n});
     add(decoder + "mask_tokens.weight", {d.mask_tokens, n});
@@ -253,7 +258,8 @@ Result<InferredConfig> infer_config(NamedTensors const& base, NamedTensors const
     } else if (adapter) {
         return missing(head, "w_a_000");
     }
-    SAMED_CHECK(infer_decoder(head, c, options.decoder_heads));
+    out.decoder_lora = head.has_decoder_lora();
+    SAMED_CHECK(infer_decoder(head, out.decoder_lora ? base : head, c, options.decoder_heads));
     out.model = c;
     if (options.image_size != 0) out.model.encoder.image_size = options.image_size;
     if (auto const good = check_config(c); !good) return good.error().in(base.path());

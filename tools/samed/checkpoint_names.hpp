@@ -12,10 +12,11 @@
 namespace samed::tool {
 
 /// The tensors of a checkpoint under the names of a model file. Understands SAM's state dict, SAMed's LoRA file
-/// (`w_a_000`: even numbers are q, odd ones v of block number / 2) and dumps of the live module (`sam.` in front, `qkv.qkv`).
+/// (`w_a_000`: even numbers are q, odd ones v of block number / 2), SAMed_s' (see convert_samed_s.hpp) and dumps of the live module (`sam.`
+/// in front, `qkv.qkv`, `q_proj.proj`).
 class NamedTensors {
 public:
-    /// @errors unsupported (SAMed_s), bad_format (two tensors under one name)
+    /// @errors bad_format (two tensors under one name)
     static Result<NamedTensors> of(Checkpoint const& file);
 
     Checkpoint const& file() const { return *file_; }
@@ -32,6 +33,8 @@ public:
     /// @errors missing_tensor, shape_mismatch, out_of_range (a size beyond what any model has)
     Result<int> size(std::string_view name, int rank, int axis) const;
     bool has_lora() const { return lora_blocks() > 0; }
+    /// SAMed_s: LoRA in the decoder's attentions too.
+    bool has_decoder_lora() const { return find("mask_decoder.transformer.final_attn_token_to_image.q_proj.w_a.weight") != nullptr; }
     /// One more than the highest block with LoRA.
     int lora_blocks() const;
 
@@ -43,14 +46,16 @@ private:
 };
 
 struct TensorSpec {
-    enum class Part { image_encoder, lora, prompt_encoder, mask_decoder };
+    /// `transformer`: of the mask decoder, in files that have LoRA in it; the base's, then.
+    enum class Part { image_encoder, lora, prompt_encoder, transformer, mask_decoder };
     std::string name;
     std::vector<std::int64_t> shape;
     Part part;
 };
 
 /// Every tensor of a network, in a fixed order; LoRA when its rank is above 0.
-std::vector<TensorSpec> tensors_of(ModelConfig const& config);
+/// @param decoder_lora  the network is SAMed_s
+std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora = false);
 
 struct InferOptions {
     int image_size = 0;     ///< of the model to be made; 0 = as the base
@@ -61,6 +66,7 @@ struct InferOptions {
 /// LoRA rank 0 unless the base itself holds LoRA; `model` what is to be written.
 struct InferredConfig {
     ModelConfig checkpoint, model;
+    bool decoder_lora = false;  ///< SAMed_s
 };
 
 /// @errors missing_tensor, shape_mismatch, base_mismatch (adapter of another width or depth), out_of_range

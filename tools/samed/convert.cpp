@@ -76,7 +76,11 @@ Result<DType> dtype_of(std::string const& name) {
     return fail(ErrorCode::unknown_name, "--dtype", "f32, f16 or bf16", name);
 }
 
-Result<std::string> variant_of(Options const& o, int mask_tokens) {
+Result<std::string> variant_of(Options const& o, int mask_tokens, bool decoder_lora) {
+    if (decoder_lora) {
+        if (o.variant.empty() || o.variant == "samed_s") return std::string("samed_s");
+        return fail(ErrorCode::invalid_argument, "--variant", "samed_s, for LoRA in the decoder", o.variant);
+    }
     if (o.variant.empty()) return std::string(!o.adapter.empty() || mask_tokens != 4 ? "samed" : "sam");
     if (o.variant != "sam" && o.variant != "samed") return fail(ErrorCode::unknown_name, "--variant", "sam or samed", o.variant);
     if (o.variant == "sam" && !o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--variant", "samed, with an adapter", "sam");
@@ -124,7 +128,7 @@ Result<void> convert(Options const& o) {
         config.model.encoder.image_size = 512;  // what SAMed trains at; the adapter does not say
         std::printf("%s: 512 pixels, as SAMed trains (--image-size for another)\n", o.output.c_str());
     }
-    ModelParts parts{&base, adapter ? &*adapter : nullptr, config.checkpoint, o.merge};
+    ModelParts parts{&base, adapter ? &*adapter : nullptr, config.checkpoint, o.merge, config.decoder_lora};
     SAMED_CHECK(check_parts(parts));
     if (o.merge && config.checkpoint.rank == 0) return fail(ErrorCode::invalid_argument, "--merge", "an --adapter with LoRA", "none");
 
@@ -133,7 +137,7 @@ Result<void> convert(Options const& o) {
     header.merged = o.merge;
     header.config = config.model;
     if (o.merge) header.config.rank = 0;
-    SAMED_TRY(header.variant, variant_of(o, header.config.decoder.mask_tokens));
+    SAMED_TRY(header.variant, variant_of(o, header.config.decoder.mask_tokens, config.decoder_lora));
     header.recipe = recipe ? *recipe : *named_recipe(header.variant == "sam" ? "sam" : "samed_ct");
     int const classes = header.variant == "sam" ? 0 : header.config.decoder.mask_tokens - 1;
     header.classes = default_classes(classes);
@@ -175,7 +179,7 @@ void add_convert(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("convert", "Make a model file from PyTorch checkpoints; nothing in them is executed");
     c->add_option("--base", o->base, "SAM's checkpoint, or a full state dict of SAMed (.pth)")->required();
-    c->add_option("--adapter", o->adapter, "SAMed's LoRA file (.pth)");
+    c->add_option("--adapter", o->adapter, "LoRA file of SAMed or SAMed_s (.pth)");
     c->add_option("-o,--output", o->output, "model file to write (.safetensors)")->required();
     c->add_option("--image-size", o->image_size, "pixels of the square input, a multiple of 16; position tables are resized (default: the base's, "
                                                  "512 for a SAMed adapter on a 1024-pixel base)")->check(CLI::PositiveNumber);

@@ -10,6 +10,7 @@
 #include <samed/io/checkpoint/pth_writer.hpp>
 #include <samed/weights/model_file.hpp>
 
+#include "convert_samed_s.hpp"
 #include "tool.hpp"
 
 namespace samed::tool {
@@ -30,7 +31,8 @@ std::string number3(int i) {
     return digits;
 }
 
-/// w_a_000.., w_b_000.., then prompt encoder and mask decoder: the layout of SAMed's save_lora_parameters.
+/// w_a_000.., w_b_000.., then prompt encoder and mask decoder: the layout of SAMed's save_lora_parameters. SAMed_s has the decoder's
+/// LoRA in place of its transformer.
 Result<void> export_pth(std::string const& path, std::string const& out) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
     ModelHeader const& h = file.header();
@@ -50,9 +52,13 @@ Result<void> export_pth(std::string const& path, std::string const& out) {
             std::string const lora = std::string(".attn.qkv.linear_") + matrix + (i % 2 == 0 ? "_q" : "_v") + ".weight";
             SAMED_CHECK(add(std::string("w_") + matrix + "_" + number3(i), "image_encoder.blocks." + std::to_string(i / 2) + lora));
         }
+    bool const samed_s = h.variant == "samed_s";
+    if (samed_s)
+        for (DecoderLora const& l : decoder_lora(h.config)) SAMED_CHECK(add(l.checkpoint, l.model));
+    auto const is_of = [](std::string const& name, std::string_view part) { return name.compare(0, part.size(), part) == 0; };
     std::vector<std::string> names;
     for (TensorInfo const& t : file.tensors().tensors())
-        if (t.name.compare(0, 15, "prompt_encoder.") == 0 || t.name.compare(0, 13, "mask_decoder.") == 0) names.push_back(t.name);
+        if (is_of(t.name, "prompt_encoder.") || (is_of(t.name, "mask_decoder.") && !(samed_s && is_of(t.name, "mask_decoder.transformer.")))) names.push_back(t.name);
     std::sort(names.begin(), names.end());
     for (std::string const& n : names) SAMED_CHECK(add(n, n));
     SAMED_CHECK(write_checkpoint(out, entries));

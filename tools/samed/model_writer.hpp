@@ -15,6 +15,7 @@ struct ModelParts {
     NamedTensors const* adapter = nullptr;  ///< LoRA, prompt encoder and mask decoder come from here when set
     ModelConfig checkpoint;                 ///< shapes in the checkpoints, with their rank
     bool merge = false;                     ///< LoRA added to q and v
+    bool decoder_lora = false;              ///< SAMed_s
 };
 
 /// Every tensor that the model needs must be there in its shape, and nothing else.
