@@ -16,6 +16,8 @@
 
 namespace samed {
 
+class PromptedModel;
+
 struct AnyOptions {
     int threads = 0;        ///< 0 = all cores
     std::string storage;    ///< "f32", "f16", "bf16": packed weights; empty = as the file
@@ -73,6 +75,9 @@ public:
     /// prompts, the masks of one point in the middle.
     Result<void> encode(float const* input, float* embedding) const;
     Result<void> decode(float const* embedding, std::uint8_t* labels, float* low_res_logits) const;
+
+    /// The model as Predictor and AutomaticMaskGenerator take it.
+    friend std::shared_ptr<PromptedModel const> prompted(AnyModel const& model);
 
     struct Interface;
     explicit AnyModel(std::shared_ptr<Interface const> model) : model_(std::move(model)) {}

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <samed/any_model.hpp>
+#include <samed/prompted_open_model.hpp>
 #include <samed/segment.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
@@ -20,6 +21,7 @@ struct AnyModel::Interface {
     virtual Result<AnyMasks> segment_masks(ImageView<float const>, bool, AnyCall const&) const = 0;
     virtual Result<void> encode(float const*, float*) const = 0;
     virtual Result<void> decode(float const*, std::uint8_t*, float*) const = 0;
+    virtual std::shared_ptr<PromptedModel const> prompted() const = 0;
 };
 
 namespace detail {
@@ -87,6 +89,8 @@ public:
         }
     }
 
+    std::shared_ptr<PromptedModel const> prompted() const override { return samed::prompted(model_); }
+
 private:
     Result<Recipe> recipe_for(ImageView<float const> image, AnyCall const& call) const {
         return resolve_intensity(call.recipe ? *call.recipe : summary.recipe, image);
@@ -133,5 +137,6 @@ Result<void> AnyModel::encode(float const* input, float* embedding) const { retu
 Result<void> AnyModel::decode(float const* embedding, std::uint8_t* labels, float* low_res_logits) const {
     return model_->decode(embedding, labels, low_res_logits);
 }
+std::shared_ptr<PromptedModel const> prompted(AnyModel const& model) { return model.model_->prompted(); }
 
 }  // namespace samed

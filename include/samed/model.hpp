@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <samed/adapter.hpp>
+#include <samed/embedding.hpp>
 #include <samed/image/postprocess.hpp>
 #include <samed/image/preprocess.hpp>
 
@@ -32,13 +34,6 @@ private:
     C* context_;
     PreprocessScratch preprocess_;
     MaskScratch mask_;
-};
-
-/// An image as the decoder wants it; computed once, decoded with any number of prompts.
-struct Embedding {
-    Buffer<float> values;  ///< [grid, grid, neck_width]
-    int grid = 0, channels = 0;
-    Placement placement;   ///< where the image lies in the model's input
 };
 
 /// Masks of one decode.
@@ -139,6 +134,33 @@ public:
     /// @errors out_of_memory
     Result<void> decode(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {
         auto const pass = [&] { decode_pass(context, batch, embedding, prompts, low_res_logits, iou); };
+        SAMED_CHECK(context.reserve(context.plan(pass)));
+        pass();
+        return {};
+    }
+
+    /// One image under several prompts in one pass; all have as many tokens and none has a mask.
+    /// @param embedding       [grid, grid, neck_width]
+    /// @param prompts         in pixels of the model's input
+    /// @param low_res_logits  [prompts, M, 4 grid, 4 grid]
+    /// @param iou             [prompts, M]
+    /// @errors out_of_memory
+    Result<void> decode_each(C& context, Scalar const* embedding, std::span<Prompts const> prompts, Scalar* low_res_logits, Scalar* iou) const {
+        SAMED_ASSERT(!prompts.empty());
+        auto const& encoder = adapter_->prompt_encoder();
+        int const tokens = prompts[0].tokens(), count = static_cast<int>(prompts.size());
+        std::size_t const each = std::size_t(tokens) * facts_.neck_width();
+        auto const pass = [&] {
+            Arena& arena = context.arena();
+            Arena::Frame frame(arena);
+            Scalar* sparse = arena.template take<Scalar>(prompts.size() * each);
+            for (std::size_t i = 0; i < prompts.size() && !context.planning(); ++i) {
+                SAMED_ASSERT(prompts[i].tokens() == tokens && prompts[i].mask.empty());
+                std::vector<float> const host = encoder.sparse(prompts[i]);
+                context.upload(sparse + i * each, host.data(), host.size());
+            }
+            adapter_->mask_decoder().each(context, count, grid(), embedding, encoder.image_pe(), tokens, sparse, encoder.no_mask(), low_res_logits, iou);
+        };
         SAMED_CHECK(context.reserve(context.plan(pass)));
         pass();
         return {};

@@ -93,18 +93,42 @@ public:
     /// @param iou             [B, M] predicted IoU, or null: SAMed has no use for it
     void operator()(C& context, int batch, int grid, Scalar const* embedding, Scalar const* image_pe, int sparse_count, Scalar const* sparse,
                     DenseEmbedding<Scalar> dense, Scalar* low_res_logits, Scalar* iou) const {
+        decode(context, batch, grid, image_pe, sparse_count, low_res_logits, iou, [&](Scalar* query_pe, Scalar* keys) {
+            assemble(context, batch, sparse_count, sparse, query_pe);
+            add(context, kernels::AddArgs<Scalar>{std::int64_t{batch} * grid * grid * width_, dense.period, embedding, dense.data, keys});
+        });
+    }
+
+    /// One image under several prompts of as many tokens, without masks.
+    /// @param embedding       [g, g, C]
+    /// @param sparse          [prompts, sparse_count, C]
+    /// @param low_res_logits  [prompts, M, 4g, 4g]
+    /// @param iou             [prompts, M]
+    void each(C& context, int prompts, int grid, Scalar const* embedding, Scalar const* image_pe, int sparse_count, Scalar const* sparse,
+              DenseEmbedding<Scalar> dense, Scalar* low_res_logits, Scalar* iou) const {
+        decode(context, prompts, grid, image_pe, sparse_count, low_res_logits, iou, [&](Scalar* query_pe, Scalar* keys) {
+            std::int64_t const image = std::int64_t{grid} * grid * width_, extra = std::int64_t{sparse_count} * width_;
+            for (int p = 0; p < prompts; ++p) {
+                assemble(context, 1, sparse_count, sparse + p * extra, query_pe + p * std::int64_t{tokens(sparse_count)} * width_);
+                add(context, kernels::AddArgs<Scalar>{image, dense.period, embedding, dense.data, keys + p * image});
+            }
+        });
+    }
+
+private:
+    /// @param fill  writes the tokens [B, tokens, C] and the image's keys [B, g * g, C] as they enter the transformer
+    template <class Fill>
+    void decode(C& context, int batch, int grid, Scalar const* image_pe, int sparse_count, Scalar* low_res_logits, Scalar* iou, Fill const& fill) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         int const token_count = tokens(sparse_count), cells = grid * grid;
         TwoWaySizes const sizes{batch, token_count, cells};
         std::size_t const query_count = std::size_t(batch) * token_count * width_;
-        std::int64_t const image_count = std::int64_t{batch} * cells * width_;
         Scalar* query_pe = arena.template take<Scalar>(query_count);
         Scalar* queries = arena.template take<Scalar>(query_count);
-        Scalar* keys = arena.template take<Scalar>(static_cast<std::size_t>(image_count));
-        assemble(context, batch, sparse_count, sparse, query_pe);
+        Scalar* keys = arena.template take<Scalar>(std::size_t(batch) * cells * width_);
+        fill(query_pe, keys);
         context.copy(static_cast<std::int64_t>(query_count), query_pe, queries);
-        add(context, kernels::AddArgs<Scalar>{image_count, dense.period, embedding, dense.data, keys});
         transformer_(context, sizes, queries, keys, query_pe, image_pe, adapters_);
 
         Scalar* upscaled = arena.template take<Scalar>(std::size_t(16) * batch * cells * (width_ / 8));
@@ -115,7 +139,6 @@ public:
         if (iou) iou_head_(context, batch, queries, std::int64_t{token_count} * width_, iou, masks_);
     }
 
-private:
     int width_ = 0, masks_ = 0;
     TwoWayTransformer<C> transformer_;
     TwoWayAdapters<Slot, C> adapters_;
