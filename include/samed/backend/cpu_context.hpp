@@ -7,6 +7,7 @@
 #include <samed/kernels/attention/attention_cpu.hpp>
 #include <samed/kernels/conv2d/conv2d_cpu.hpp>
 #include <samed/kernels/conv_transpose2d/conv_transpose2d_cpu.hpp>
+#include <samed/kernels/depthwise_conv2d/depthwise_conv2d_cpu.hpp>
 #include <samed/kernels/elementwise/elementwise_cpu.hpp>
 #include <samed/kernels/gemm/gemm_cpu.hpp>
 #include <samed/kernels/layer_norm/layer_norm_cpu.hpp>

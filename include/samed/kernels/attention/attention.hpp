@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
 namespace samed::kernels {
@@ -36,11 +37,13 @@ struct AttentionArgs {
 /// never computed.
 /// @param  qkv  [B, H, W, 3 * heads * head_dim]: q of all heads, then k, then v
 /// @param  rel_pos_h, rel_pos_w  [2 * S - 1, head_dim] with S = window, or H and W when global; null = no relative position
+/// @param  bias_table  [heads, S * S] or null: score(q, k) += bias_table[head][|qy - ky| * S_w + |qx - kx|], not with rel_pos
 /// @param  pad_key, pad_value  [heads * head_dim]; may be null when the window divides the grid
 /// @param  out  [B, H, W, heads * head_dim]
 /// @param  log_sum_exp  [B, heads, H, W] or null; kept for the backward pass
 /// @cost   2 * B * heads * head_dim * (real queries) * (S * S) multiply-adds; no N x N matrix outside the reference
-/// @source Li et al. 2022 (ViTDet), section 3; segment-anything `Attention`, `window_partition`
+/// @source Li et al. 2022 (ViTDet), section 3; segment-anything `Attention`, `window_partition`; for the table Graham et al. 2021
+///         (LeViT), section 4.3, and TinyViT
 template <class T>
 struct ImageAttentionArgs {
     int batch = 1, height = 0, width = 0, heads = 0, head_dim = 0;
@@ -48,6 +51,7 @@ struct ImageAttentionArgs {
     T const* qkv = nullptr;
     T const* rel_pos_h = nullptr;
     T const* rel_pos_w = nullptr;
+    T const* bias_table = nullptr;
     T const* pad_key = nullptr;
     T const* pad_value = nullptr;
     T scale = 1;
@@ -118,6 +122,7 @@ void image_attention(ImageAttentionArgs<T> const& a) {
                             if (a.rel_pos_h)
                                 score += detail::dot(q, a.rel_pos_h + std::int64_t{y - ky + rows - 1} * a.head_dim, a.head_dim) +
                                          detail::dot(q, a.rel_pos_w + std::int64_t{x - kx + columns - 1} * a.head_dim, a.head_dim);
+                            if (a.bias_table) score += a.bias_table[std::int64_t{head} * rows * columns + std::abs(y - ky) * columns + std::abs(x - kx)];
                             scores[static_cast<std::size_t>(ky - top) * columns + (kx - left)] = score;
                         }
                     T const lse = detail::softmax(scores);

@@ -63,7 +63,7 @@ inline void image_attention(CpuContext& c, ImageAttentionArgs<float> const& a) {
     int const panels = (largest + 31) / 32, most = std::min(largest, (panels + chunks - 1) / chunks * 32);
 
     Arena::Frame frame(c.arena());
-    AttentionScratch const scratch = AttentionScratch::take(c.arena(), workers, most, largest + padded, a.head_dim, rows, columns, relative);
+    AttentionScratch const scratch = AttentionScratch::take(c.arena(), workers, most, largest + padded, a.head_dim, rows, columns, relative, a.bias_table != nullptr);
     auto const table = [&](int size) { return c.arena().take<float>(relative ? std::size_t(2 * size - 1) * std::size_t(a.head_dim) + 16 : 0); };
     float *const table_h = table(rows), *const table_w = table(columns);
     if (c.planning()) return;
@@ -90,6 +90,7 @@ inline void image_attention(CpuContext& c, ImageAttentionArgs<float> const& a) {
             t.table_h = table_h;
             t.table_w = table_w;
         }
+        if (a.bias_table) t.bias_table = a.bias_table + std::int64_t{head} * rows * columns;
         auto const token = [&](int i) {
             return (std::int64_t{b} * a.height + top + i / t.real_columns) * a.width + left + i % t.real_columns;
         };

@@ -28,6 +28,7 @@ struct AttentionTask {
     /// rel_pos_h and rel_pos_w as tiles, see pack_tiles; null = no relative position
     float const* table_h = nullptr;
     float const* table_w = nullptr;
+    float const* bias_table = nullptr;  ///< [rows * columns] of this head, see ImageAttentionArgs; null = none
     int* y = nullptr;  ///< [queries], in the grid of keys
     int* x = nullptr;
 };
@@ -41,7 +42,8 @@ struct AttentionScratch {
     std::int64_t v = 0, q = 0, product_h = 0, product_w = 0, bias_h = 0, bias_w = 0, scores = 0, out = 0, size = 0;
 
     /// @param queries, keys  the most that a task has
-    static AttentionScratch take(Arena& arena, int workers, int queries, int keys, int head_dim, int rows, int columns, bool relative) {
+    static AttentionScratch take(Arena& arena, int workers, int queries, int keys, int head_dim, int rows, int columns, bool relative,
+                                 bool table = false) {
         AttentionScratch s;
         s.queries = queries;
         s.keys = keys;
@@ -56,7 +58,7 @@ struct AttentionScratch {
         s.product_h = reserve(relative ? 32 * (2 * rows - 1) : 0);
         s.product_w = reserve(relative ? 32 * (2 * columns - 1) : 0);
         s.bias_h = reserve(relative ? 32 * rows : 0);
-        s.bias_w = reserve(relative ? 32 * columns : 0);
+        s.bias_w = reserve(relative ? 32 * columns : table ? 32 * rows * columns : 0);
         s.scores = reserve(std::int64_t{32} * keys);
         s.out = reserve(32 * head_dim);
         s.address = arena.take<float const*>(s.addresses() * std::size_t(workers));

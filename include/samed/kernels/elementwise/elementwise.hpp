@@ -3,9 +3,11 @@
 
 #include <cstdint>
 
+#include <samed/kernels/activation.hpp>
+
 namespace samed::kernels {
 
-/// out[i] = a[i] + b[i mod period]: position encodings and broadcast embeddings.
+/// out[i] = activation(a[i] + b[i mod period]): position encodings, broadcast embeddings, residuals.
 ///
 /// @param  a, out  [count]; `out` may be `a`
 /// @param  b       [period], period divides count
@@ -15,13 +17,14 @@ struct AddArgs {
     T const* a = nullptr;
     T const* b = nullptr;
     T* out = nullptr;
+    Activation activation = Activation::none;
 };
 
 namespace reference {
 
 template <class T>
 void add(AddArgs<T> const& e) {
-    for (std::int64_t i = 0; i < e.count; ++i) e.out[i] = e.a[i] + e.b[i % e.period];
+    for (std::int64_t i = 0; i < e.count; ++i) e.out[i] = activate(e.activation, e.a[i] + e.b[i % e.period]);
 }
 
 }  // namespace reference

@@ -19,7 +19,7 @@ inline void add(CpuContext& c, AddArgs<float> const& e) {
         std::int64_t const last = std::min(e.count, (index + 1) * piece);
         for (std::int64_t i = index * piece; i < last;) {
             std::int64_t const at = i % e.period, count = std::min(last - i, e.period - at);
-            SAMED_ISA_CALL(c.isa(), add, count, e.a + i, e.b + at, e.out + i);
+            SAMED_ISA_CALL(c.isa(), add, count, e.a + i, e.b + at, e.activation, e.out + i);
             i += count;
         }
     });
