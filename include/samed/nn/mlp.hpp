@@ -14,12 +14,13 @@ class Mlp {
 public:
     using Scalar = typename C::Scalar;
 
-    /// Reads `<name>.lin1` and `<name>.lin2`.
-    static Result<Mlp> load(WeightLoader<C>& loader, std::string const& name, int width, int hidden, kernels::Activation activation) {
+    /// Reads `<name>.lin1` and `<name>.lin2`, or layers of other names.
+    static Result<Mlp> load(WeightLoader<C>& loader, std::string const& name, int width, int hidden, kernels::Activation activation,
+                            std::array<char const*, 2> layers = {"lin1", "lin2"}) {
         Mlp m;
         m.activation_ = activation;
-        SAMED_TRY(m.lin1_, Linear<C>::load(loader, name + ".lin1", width, hidden));
-        SAMED_TRY(m.lin2_, Linear<C>::load(loader, name + ".lin2", hidden, width));
+        SAMED_TRY(m.lin1_, Linear<C>::load(loader, name + "." + layers[0], width, hidden));
+        SAMED_TRY(m.lin2_, Linear<C>::load(loader, name + "." + layers[1], hidden, width));
         return m;
     }
 

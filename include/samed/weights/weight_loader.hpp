@@ -93,6 +93,16 @@ public:
 
     bool has(std::string_view name) const { return file_.tensors().find(name) != nullptr; }
 
+    /// One side of a tensor, for networks whose sizes the file's tensors decide.
+    /// @errors missing_tensor, out_of_range
+    Result<int> size(std::string const& name, std::size_t axis) {
+        TensorInfo const* tensor = file_.tensors().find(name);
+        if (!tensor) return fail(ErrorCode::missing_tensor, name, "a tensor of this name", "none").in(file_.path());
+        if (axis >= tensor->shape.size() || tensor->shape[axis] < 1 || tensor->shape[axis] > 65536)
+            return fail(ErrorCode::out_of_range, name, text() << "a size in 1..65536 on axis " << axis, describe(tensor->shape)).in(file_.path());
+        return static_cast<int>(tensor->shape[axis]);
+    }
+
     /// Rows [first_row, first_row + n) of a [total_rows, k] weight.
     Result<Matrix> rows(std::string const& name, int total_rows, int k, int first_row, int n, LowRankDelta const* delta = nullptr) {
         SAMED_TRY(TensorInfo const* tensor, find(name, {total_rows, k}));
