@@ -63,8 +63,9 @@ void draw_letter(RgbImage& image, char letter, int y, int x) {
     if (which == std::string_view::npos) return;
     for (int r = 0; r < 7; ++r)
         for (int c = 0; c < 5; ++c) {
-            if ((glyphs[which][r] >> (4 - c) & 1) == 0 || y + r >= image.height || x + c >= image.width) continue;
-            std::fill_n(image.pixels.begin() + ((y + r) * std::ptrdiff_t{image.width} + x + c) * 3, 3, std::uint8_t{255});
+            int const row = y + r, column = x + c;
+            if ((glyphs[which][r] >> (4 - c) & 1) == 0 || row < 0 || column < 0 || row >= image.height || column >= image.width) continue;
+            std::fill_n(image.pixels.begin() + (row * std::ptrdiff_t{image.width} + column) * 3, 3, std::uint8_t{255});
         }
 }
 
