@@ -7,6 +7,7 @@
 #include <samed/any_model.hpp>
 #include <samed/prompted_open_model.hpp>
 #include <samed/segment.hpp>
+#include <samed/variants/mobile_sam/mobile_sam.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
 #include <samed/variants/samed_s/samed_s.hpp>
@@ -119,7 +120,8 @@ Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths 
     if (variant == variants::Samed<>::name) return open_variant<variants::Samed<>>(options, paths...);
     if (variant == variants::SamedS<>::name) return open_variant<variants::SamedS<>>(options, paths...);
     if (variant == variants::Sam<>::name) return open_variant<variants::Sam<>>(options, paths...);
-    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed or samed_s", variant).in(last);
+    if (variant == variants::MobileSam<>::name) return open_variant<variants::MobileSam<>>(options, paths...);
+    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s or mobile_sam", variant).in(last);
 }
 
 }  // namespace detail

@@ -104,6 +104,33 @@ TEST_SUITE("cli/convert") {
         for (StoredTensor const& t : read_stored(merged).tensors) CHECK_MESSAGE(!contains(t.name, ".w_a."), t.name);
     }
 
+    TEST_CASE("MobileSAM: batch norms folded, q, k and v sorted, the classifier left out; an adapter and another variant are refused") {
+        Folder const folder;
+        std::string const from = golden("mobile_sam/mobile_sam.pth"), model = folder / "m.safetensors";
+        samed_ok({"convert", "--base", from, "--image-size", "96", "-o", model});
+        StoredFile a = read_stored(model), b = read_stored(golden("mobile_sam/model.safetensors"));
+        CHECK(a.tensors.size() == b.tensors.size() + 1);  // the self-test
+        for (StoredTensor const& t : b.tensors) {
+            CAPTURE(t.name);
+            REQUIRE(a[t.name].shape == t.shape);
+            auto const x = read_values(model, t.name), y = read_values(golden("mobile_sam/model.safetensors"), t.name);
+            float worst = 0;
+            for (std::size_t i = 0; i < y.size(); ++i) worst = std::max(worst, std::fabs(x[i] - y[i]));
+            CHECK(worst <= 1e-6f);
+        }
+        for (char const* key : {"samed.variant", "samed.fingerprint", "samed.config.width", "samed.config.depth", "samed.config.heads", "samed.recipe.name"}) {
+            CAPTURE(key);
+            CHECK(a.metadata.at(key) == b.metadata.at(key));
+        }
+        samed_ok({"verify", model});
+        Outcome const adapter_on_it = run_samed({"convert", "--base", from, "--adapter", golden("samed_s/adapter.pth"), "-o", folder / "x"});
+        CHECK(adapter_on_it.code != 0);
+        CHECK(contains(adapter_on_it.err, "--adapter"));
+        Outcome const as_sam = run_samed({"convert", "--base", from, "--variant", "sam", "-o", folder / "x"});
+        CHECK(as_sam.code != 0);
+        CHECK(contains(as_sam.err, "mobile_sam"));
+    }
+
     TEST_CASE("a window larger than the grid, another decoder, no resize: all tensors to the bit") {
         Folder const folder;
         std::string const model = folder / "m.safetensors";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint_names.hpp"
 
+#include "convert_mobile_sam.hpp"
 #include "convert_samed_s.hpp"
 
 #include <algorithm>
@@ -161,7 +162,7 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora)
     std::vector<TensorSpec> out;
     using Part = TensorSpec::Part;
     Part part = Part::image_encoder;
-    auto const add = [&](std::string name, std::vector<std::int64_t> shape) { out.push_back({std::move(name), std::move(shape), part}); };
+    auto const add = [&](std::string name, std::vector<std::int64_t> shape) { out.push_back({std::move(name), std::move(shape), part, {}, {}}); };
     auto const affine = [&](std::string const& name, std::vector<std::int64_t> shape, std::int64_t bias) {
         add(name + ".weight", std::move(shape));
         add(name + ".bias", {bias});
@@ -250,7 +251,9 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora)
 Result<InferredConfig> infer_config(NamedTensors const& base, NamedTensors const* adapter, InferOptions const& options) {
     InferredConfig out;
     ModelConfig& c = out.checkpoint;
-    SAMED_CHECK(infer_encoder(base, c.encoder));
+    out.tiny_vit = has_tiny_vit(base);
+    SAMED_CHECK(out.tiny_vit ? infer_tiny_vit(base, c.encoder) : infer_encoder(base, c.encoder));
+    if (out.tiny_vit && adapter) return fail(ErrorCode::invalid_argument, "--adapter", "none: SAMed's LoRA is for a ViT", "one").in(adapter->path());
     NamedTensors const& head = adapter ? *adapter : base;
     c.rank = 0;
     if (head.has_lora()) {

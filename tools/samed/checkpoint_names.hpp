@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -51,6 +52,8 @@ struct TensorSpec {
     std::string name;
     std::vector<std::int64_t> shape;
     Part part;
+    std::vector<std::string> reads{};               ///< tensors of the checkpoint that this one is made of; empty = the one of its name
+    std::function<Result<Buffer<float>>()> make{};  ///< how, when there is more to it than reading and resizing
 };
 
 /// Every tensor of a network, in a fixed order; LoRA when its rank is above 0.
@@ -67,6 +70,7 @@ struct InferOptions {
 struct InferredConfig {
     ModelConfig checkpoint, model;
     bool decoder_lora = false;  ///< SAMed_s
+    bool tiny_vit = false;      ///< MobileSAM
 };
 
 /// @errors missing_tensor, shape_mismatch, base_mismatch (adapter of another width or depth), out_of_range

@@ -13,6 +13,7 @@
 #include <samed/io/safetensors.hpp>
 
 #include "class_list.hpp"
+#include "convert_mobile_sam.hpp"
 #include "model_writer.hpp"
 #include "recipe_option.hpp"
 #include "self_test.hpp"
@@ -76,8 +77,12 @@ Result<DType> dtype_of(std::string const& name) {
     return fail(ErrorCode::unknown_name, "--dtype", "f32, f16 or bf16", name);
 }
 
-Result<std::string> variant_of(Options const& o, int mask_tokens, bool decoder_lora) {
-    if (decoder_lora) {
+Result<std::string> variant_of(Options const& o, int mask_tokens, InferredConfig const& config) {
+    if (config.tiny_vit) {
+        if (o.variant.empty() || o.variant == "mobile_sam") return std::string("mobile_sam");
+        return fail(ErrorCode::invalid_argument, "--variant", "mobile_sam, for a TinyViT", o.variant);
+    }
+    if (config.decoder_lora) {
         if (o.variant.empty() || o.variant == "samed_s") return std::string("samed_s");
         return fail(ErrorCode::invalid_argument, "--variant", "samed_s, for LoRA in the decoder", o.variant);
     }
@@ -128,7 +133,10 @@ Result<void> convert(Options const& o) {
         config.model.encoder.image_size = 512;  // what SAMed trains at; the adapter does not say
         std::printf("%s: 512 pixels, as SAMed trains (--image-size for another)\n", o.output.c_str());
     }
-    ModelParts parts{&base, adapter ? &*adapter : nullptr, config.checkpoint, o.merge, config.decoder_lora};
+    ModelParts parts{&base, adapter ? &*adapter : nullptr, config.checkpoint, o.merge, config.decoder_lora, {}};
+    if (config.tiny_vit) {
+        SAMED_TRY(parts.encoder, tiny_vit_tensors(base));
+    }
     SAMED_CHECK(check_parts(parts));
     if (o.merge && config.checkpoint.rank == 0) return fail(ErrorCode::invalid_argument, "--merge", "an --adapter with LoRA", "none");
 
@@ -137,9 +145,10 @@ Result<void> convert(Options const& o) {
     header.merged = o.merge;
     header.config = config.model;
     if (o.merge) header.config.rank = 0;
-    SAMED_TRY(header.variant, variant_of(o, header.config.decoder.mask_tokens, config.decoder_lora));
-    header.recipe = recipe ? *recipe : *named_recipe(header.variant == "sam" ? "sam" : "samed_ct");
-    int const classes = header.variant == "sam" ? 0 : header.config.decoder.mask_tokens - 1;
+    SAMED_TRY(header.variant, variant_of(o, header.config.decoder.mask_tokens, config));
+    bool const prompted = header.variant == "sam" || header.variant == "mobile_sam";
+    header.recipe = recipe ? *recipe : *named_recipe(prompted ? "sam" : "samed_ct");
+    int const classes = prompted ? 0 : header.config.decoder.mask_tokens - 1;
     header.classes = default_classes(classes);
     if (!o.classes.empty()) {
         SAMED_TRY(header.classes, read_classes(o.classes, classes));
@@ -178,7 +187,7 @@ Result<void> convert(Options const& o) {
 void add_convert(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("convert", "Make a model file from PyTorch checkpoints; nothing in them is executed");
-    c->add_option("--base", o->base, "SAM's checkpoint, or a full state dict of SAMed (.pth)")->required();
+    c->add_option("--base", o->base, "checkpoint of SAM or MobileSAM, or a full state dict of SAMed (.pth)")->required();
     c->add_option("--adapter", o->adapter, "LoRA file of SAMed or SAMed_s (.pth)");
     c->add_option("-o,--output", o->output, "model file to write (.safetensors)")->required();
     c->add_option("--image-size", o->image_size, "pixels of the square input, a multiple of 16; position tables are resized (default: the base's, "
@@ -188,7 +197,7 @@ void add_convert(CLI::App& app, int& code) {
     c->add_flag("--adapter-only", o->adapter_only, "write LoRA, prompt encoder and decoder alone, to be opened on the base's model file (segment -m BASE -a THIS)");
     c->add_option("--recipe", o->recipe, std::string("preprocessing to store: ") + recipe_names + ", or a .json file (default: samed_ct for SAMed, sam for SAM)");
     c->add_option("--classes", o->classes, "text file, one `name [#rrggbb]` a line, without the background");
-    c->add_option("--variant", o->variant, "sam or samed (default: samed with an adapter or when there are not 4 mask tokens)");
+    c->add_option("--variant", o->variant, "sam or samed (default: samed with an adapter or when there are not 4 mask tokens; samed_s and mobile_sam are seen by their tensors)");
     c->add_option("--decoder-heads", o->decoder_heads, "attention heads of the decoder (default: 8 at width 256, else width / 32)")->check(CLI::PositiveNumber);
     c->add_option("--source", o->source, "free text: where the weights come from");
     c->add_option("--licence", o->licence, "free text: terms of the weights");

@@ -11,6 +11,7 @@
 #include <samed/io/safetensors_writer.hpp>
 #include <samed/io/sha256.hpp>
 
+#include "convert_mobile_sam.hpp"
 #include "self_test.hpp"
 #include "tool.hpp"
 
@@ -53,6 +54,15 @@ Result<Buffer<float>> resize_grid(Buffer<float> const& from, int in, int out, st
     return to;
 }
 
+/// Every tensor of the model with `config`.
+std::vector<TensorSpec> specs(ModelParts const& parts, ModelConfig const& config) {
+    std::vector<TensorSpec> all = tensors_of(config, parts.decoder_lora);
+    if (parts.encoder.empty()) return all;
+    all.erase(std::remove_if(all.begin(), all.end(), [](TensorSpec const& s) { return s.part == Part::image_encoder; }), all.end());
+    all.insert(all.end(), parts.encoder.begin(), parts.encoder.end());
+    return all;
+}
+
 /// Adds B A to `rows` rows of c columns.
 Result<void> add_low_rank(NamedTensors const& lora, std::string const& a_name, std::string const& b_name, std::size_t rows, std::size_t c,
                           std::size_t rank, float* weight) {
@@ -82,6 +92,7 @@ Result<void> merge_lora(ModelParts const& parts, TensorSpec const& spec, float* 
 }
 
 Result<Buffer<float>> make_tensor(ModelParts const& parts, TensorSpec const& in, TensorSpec const& out) {
+    if (in.make) return in.make();
     SAMED_TRY(auto values, read_whole(source_of(parts, in.part), in.name));
     if (in.shape != out.shape) {
         if (in.shape.size() == 4) return resize_grid(values, static_cast<int>(in.shape[1]), static_cast<int>(out.shape[1]), static_cast<std::size_t>(in.shape[3]));
@@ -109,7 +120,11 @@ Result<void> check_repeated(ModelParts const& parts) {
 
 Result<void> check_parts(ModelParts const& parts) {
     std::set<std::string, std::less<>> known;
-    for (TensorSpec const& spec : tensors_of(parts.checkpoint, parts.decoder_lora)) {
+    for (TensorSpec const& spec : specs(parts, parts.checkpoint)) {
+        if (!spec.reads.empty()) {  // shapes were checked when the specification was made
+            known.insert(spec.reads.begin(), spec.reads.end());
+            continue;
+        }
         NamedTensors const& from = source_of(parts, spec.part);
         CheckpointTensor const* t = from.find(spec.name);
         if (!t) return fail(ErrorCode::missing_tensor, spec.name, shape_text(spec.shape), "no such tensor").in(from.path());
@@ -119,7 +134,7 @@ Result<void> check_parts(ModelParts const& parts) {
     }
     auto const unknown = [&](NamedTensors const& from, auto&& ignored) -> Result<void> {
         for (auto const& [name, tensor] : from.all())
-            if (known.count(name) == 0 && !ignored(name))
+            if (known.count(name) == 0 && !ignored(name) && !is_left_of_training(name))
                 return fail(ErrorCode::unexpected_tensor, tensor->name, "only tensors of this network", "one more").in(from.path());
         return {};
     };
@@ -136,7 +151,7 @@ Result<void> write_model(std::string const& path, ModelHeader const& header, Mod
                          std::vector<std::int64_t> const& selftest_shape) {
     ModelConfig target = header.config;
     target.rank = parts.checkpoint.rank;  // merged tensors are read too, but not listed
-    std::vector<TensorSpec> const from = tensors_of(parts.checkpoint, parts.decoder_lora), to = tensors_of(target, parts.decoder_lora);
+    std::vector<TensorSpec> const from = specs(parts, parts.checkpoint), to = specs(parts, target);
     std::vector<SafetensorsEntry> entries;
     auto const current = std::make_shared<Buffer<float>>();  // one tensor at a time
     for (std::size_t i = 0; i < to.size(); ++i) {
@@ -173,6 +188,7 @@ Result<std::string> fingerprint_of(Checkpoint const& base) {
     Buffer<float> values;
     for (CheckpointTensor const& t : base.tensors()) {
         if (interrupted()) return cancelled_error("convert");
+        if (!is_floating(t.dtype)) continue;  // counters of training
         auto const count = static_cast<std::size_t>(t.count());
         if (values.size() < count) {
             values = {};

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include <samed/weights/model_header.hpp>
 
@@ -16,6 +17,7 @@ struct ModelParts {
     ModelConfig checkpoint;                 ///< shapes in the checkpoints, with their rank
     bool merge = false;                     ///< LoRA added to q and v
     bool decoder_lora = false;              ///< SAMed_s
+    std::vector<TensorSpec> encoder{};      ///< in place of a ViT's tensors; empty = a ViT
 };
 
 /// Every tensor that the model needs must be there in its shape, and nothing else.
@@ -29,7 +31,7 @@ Result<void> check_parts(ModelParts const& parts);
 Result<void> write_model(std::string const& path, ModelHeader const& header, ModelParts const& parts, DType dtype,
                          std::vector<std::int64_t> const& selftest_shape);
 
-/// SHA-256 of a base checkpoint: of each tensor by name its name, shape and values as f32.
+/// SHA-256 of a base checkpoint: of each floating tensor by name its name, shape and values as f32.
 /// @errors those of Checkpoint::read_f32; cancelled
 Result<std::string> fingerprint_of(Checkpoint const& base);
 
