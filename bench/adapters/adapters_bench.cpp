@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// What adapters cost on SAMed's own size (ViT-B, 512 pixels, 8 classes, rank 4; random weights): taking one for a call, loading one
+// from its file, and an inference with LoRA live and merged. `adapter_MB` and `file_MB` are weights in memory and on disk.
+#include <benchmark/benchmark.h>
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <samed/adapter_set.hpp>
+#include <samed/backend/cpu_context.hpp>
+#include <samed/variants/samed/samed.hpp>
+
+#include "../../tests/random_model.hpp"
+
+namespace {
+
+using samed::adapters::LoraMode;
+using Set = samed::AdapterSet<samed::variants::Samed<>, samed::CpuContext>;
+
+template <class T>
+T must(samed::Result<T> result) {
+    if (!result) {
+        std::fprintf(stderr, "%s\n", result.error().message().c_str());
+        std::exit(1);
+    }
+    return *std::move(result);
+}
+void must(samed::Result<void> result) {
+    if (!result) {
+        std::fprintf(stderr, "%s\n", result.error().message().c_str());
+        std::exit(1);
+    }
+}
+
+struct Scene {
+    std::filesystem::path folder;
+    samed::CpuContext context{0};
+    std::unique_ptr<Set> set;
+
+    Scene() : folder(std::filesystem::temp_directory_path() / ("samed_bench_adapters_" + std::to_string(::getpid()))) {
+        constexpr samed::ModelConfig config = samed::variants::samed_config(samed::vit_b(512), 8, 4);
+        std::filesystem::create_directory(folder);
+        auto const base = samed_test::base_header(config);
+        must(samed_test::write_random(folder / "base.safetensors", base, samed_test::TensorList(base.config).encoder().prompts_and_decoder(), 1));
+        must(samed_test::write_random(adapter(), samed_test::adapter_header(config), samed_test::TensorList(config).lora().prompts_and_decoder(), 2));
+        set = std::make_unique<Set>(must(Set::load(must(samed::ModelFile::open(folder / "base.safetensors")), context)));
+        for (auto [name, lora] : {std::pair{"live", LoraMode::live}, std::pair{"merged", LoraMode::merged}})
+            must(set->add(name, must(samed::ModelFile::open(adapter())), context, lora));
+    }
+    ~Scene() { std::filesystem::remove_all(folder); }
+    std::string adapter() const { return (folder / "adapter.safetensors").string(); }
+};
+
+Scene& scene() {
+    static Scene s;
+    return s;
+}
+
+char const* name(LoraMode lora) { return lora == LoraMode::live ? "live" : "merged"; }
+
+void take(benchmark::State& state) {
+    Scene& s = scene();
+    for (auto _ : state) benchmark::DoNotOptimize(s.set->model("live"));
+}
+
+void load(benchmark::State& state, LoraMode lora) {
+    Scene& s = scene();
+    for (auto _ : state) must(s.set->add("loaded", must(samed::ModelFile::open(s.adapter())), s.context, lora));
+    state.counters["adapter_MB"] = static_cast<double>(must(s.set->model("loaded")).adapter().weight_bytes()) / 1e6;
+    state.counters["file_MB"] = static_cast<double>(std::filesystem::file_size(s.adapter())) / 1e6;
+    s.set->remove("loaded");
+}
+
+void infer(benchmark::State& state, LoraMode lora) {
+    Scene& s = scene();
+    auto const model = must(s.set->model(name(lora)));
+    std::vector<float> const input(model.input_count(), 0.5f);
+    std::vector<std::uint8_t> labels(std::size_t{512} * 512);
+    for (auto _ : state) must(model.label(s.context, 1, input.data(), labels.data()));
+    state.counters["base_MB"] = static_cast<double>(model.base().weight_bytes()) / 1e6;
+}
+
+BENCHMARK(take)->Name("adapters/take");
+BENCHMARK_CAPTURE(load, live, LoraMode::live)->Name("adapters/load/live")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK_CAPTURE(load, merged, LoraMode::merged)->Name("adapters/load/merged")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK_CAPTURE(infer, merged, LoraMode::merged)->Name("adapters/inference/merged")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK_CAPTURE(infer, live, LoraMode::live)->Name("adapters/inference/live")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
+
+}  // namespace
+
+BENCHMARK_MAIN();
