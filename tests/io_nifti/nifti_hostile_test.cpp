@@ -68,6 +68,12 @@ std::vector<Case> const& cases() {
              s.dim(0, 7);
              for (int i = 1; i < 8; ++i) s.dim(i, 32767);
          }},
+        {"a product of 2^64 bytes, which wraps to none", ErrorCode::too_large, "dim",
+         [](Sample& s) {
+             s.dim(0, 5);
+             for (int i = 1; i < 5; ++i) s.dim(i, 16384);
+             s.dim(5, 128);
+         }},
         {"more voxels than bytes", ErrorCode::truncated, "voxels", [](Sample& s) { s.dim(3, 3); }},
         {"the largest volume", ErrorCode::truncated, "voxels",
          [](Sample& s) {
@@ -134,6 +140,9 @@ TEST_SUITE("io/nifti bad input") {
             CHECK(read.error().code == ErrorCode::out_of_range);
             CHECK(read.error().offset == 108);
         }
+        Sample wide = small(2);
+        wide.dim(1, 32768);
+        CHECK(attempt(folder.write("a.nii", wide.bytes)).error().code == ErrorCode::out_of_range);
         for (std::int64_t offset : {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
             Sample s = small(2);
             s.vox_offset(offset);
@@ -169,6 +178,7 @@ TEST_SUITE("io/nifti bad input") {
                 auto const read = attempt(folder.write("a.nii", plain.substr(0, n)));
                 REQUIRE(!read.has_value());
                 CHECK(read.error().code == ErrorCode::truncated);
+                if (n >= (version == 1 ? 348u : 540u)) CHECK(read.error().where.view() == "voxels");  // before anything is allocated
             }
             for (std::size_t n = 0; n < packed.size(); ++n) {
                 CAPTURE(n);

@@ -130,6 +130,17 @@ TEST_SUITE("io/nifti") {
         }
     }
 
+    TEST_CASE("volumes behind the chosen one are no padding, however large") {
+        Folder const folder;
+        Sample s(1, false, 100, 100, 60, 2, 8);
+        s.dim(0, 4);
+        s.dim(4, 3);
+        s.bytes.append(1800000, '\7');
+        auto f = NiftiFile::open(folder.write("a.nii.gz", gzipped(s.bytes)));
+        REQUIRE(f.has_value());
+        CHECK(read(*f, 0)[599999] == 7);
+    }
+
     TEST_CASE("a fourth dimension of 1 is a 3-D volume; one and two dimensions are padded with 1") {
         Folder const folder;
         Sample s(2, true, 3, 2, 1, 2, 8);

@@ -20,7 +20,8 @@ enum class VoxelAxis : std::uint8_t { x, y, z };
 constexpr std::string_view name(VoxelAxis axis) { return axis == VoxelAxis::x ? "x" : axis == VoxelAxis::y ? "y" : "z"; }
 
 /// Three letters, one for each voxel axis x, y, z: the side of the patient towards which its index grows, as in nibabel's
-/// `aff2axcodes` ("RAS", "LPI"). Oblique axes get their nearest side, no side twice.
+/// `aff2axcodes` ("RAS", "LPI"). Oblique axes get the sides that fit all three best, no side twice; around 45 degrees, where
+/// nibabel decides axis by axis, the two may differ.
 inline std::string axis_codes(Affine const& affine) {
     constexpr std::size_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
     constexpr char sides[3][3] = {"LR", "PA", "IS"};
