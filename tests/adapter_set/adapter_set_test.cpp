@@ -170,6 +170,25 @@ TEST_SUITE("adapter_set") {
         CHECK(wrong == 0);
     }
 
+    TEST_CASE("the base's position encoding serves the adapters that have its matrix, another matrix has its own") {
+        constexpr samed::ModelConfig config{{64, 16, 16, 1, 2, 32, 4, 16, 0, true}, {16}, {1, 1, 32, 3}, 2};
+        TemporaryFile const base("pe_base"), same("pe_same"), other("pe_other");
+        auto const base_head = base_header(config);
+        REQUIRE(write_random(base.path, base_head, TensorList(base_head.config).encoder().prompts_and_decoder(), 1).has_value());
+        REQUIRE(write_random(same.path, adapter_header(config), TensorList(config).lora().prompts_and_decoder(), 2).has_value());
+        REQUIRE(write_random(other.path, adapter_header(config), TensorList(config).lora().prompts_and_decoder(), 2, 7).has_value());
+        samed::CpuContext context(1);
+        Set set = Set::load(open_file(base.path), context).value();
+        REQUIRE(set.add("same", open_file(same.path), context).has_value());
+        REQUIRE(set.add("other", open_file(other.path), context).has_value());
+        float const* const shared = set.base().image_pe().values;
+        REQUIRE(shared != nullptr);
+        CHECK(set.model("same").value().adapter().prompt_encoder().image_pe() == shared);
+        float const* const own = set.model("other").value().adapter().prompt_encoder().image_pe();
+        CHECK(own != shared);
+        CHECK(own[0] != shared[0]);
+    }
+
     TEST_CASE("a live adapter takes its file's size and at most 5 % more; a merged one adds q and v") {
         // SAMed's own sizes but for the depth.
         constexpr samed::ModelConfig config{{512, 16, 768, 2, 12, 3072, 14, 256, 2, true}, {16}, samed::masks_for(8), 4};
