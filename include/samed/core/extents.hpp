@@ -12,7 +12,12 @@ namespace samed {
 template <int... Sizes>
 struct Extents {
     static constexpr int rank = static_cast<int>(sizeof...(Sizes));
-    static constexpr int pinned[rank > 0 ? rank : 1] = {Sizes...};
+
+    /// The size that the type pins, or `dynamic`. A function: device code has no static arrays.
+    SAMED_HOST_DEVICE static constexpr int pinned(int axis) {
+        constexpr int values[] = {Sizes..., 0};
+        return values[axis];
+    }
 
     int sizes[rank > 0 ? rank : 1] = {(Sizes == dynamic ? 0 : Sizes)...};
 
@@ -20,10 +25,10 @@ struct Extents {
     template <class... Ints>
         requires(sizeof...(Ints) == sizeof...(Sizes) && sizeof...(Ints) > 0)
     SAMED_HOST_DEVICE constexpr Extents(Ints... n) : sizes{static_cast<int>(n)...} {
-        for (int i = 0; i < rank; ++i) SAMED_ASSERT(pinned[i] == dynamic || pinned[i] == sizes[i]);
+        for (int i = 0; i < rank; ++i) SAMED_ASSERT(pinned(i) == dynamic || pinned(i) == sizes[i]);
     }
 
-    SAMED_HOST_DEVICE constexpr int operator[](int axis) const { return pinned[axis] == dynamic ? sizes[axis] : pinned[axis]; }
+    SAMED_HOST_DEVICE constexpr int operator[](int axis) const { return pinned(axis) == dynamic ? sizes[axis] : pinned(axis); }
     SAMED_HOST_DEVICE constexpr std::size_t count() const {
         std::size_t n = 1;
         for (int i = 0; i < rank; ++i) n *= static_cast<std::size_t>((*this)[i]);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #if defined(__cpp_exceptions)
@@ -43,7 +44,11 @@ template <class T>
 class [[nodiscard]] Result {
 public:
     using value_type = T;
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+    // Two constructors, not one by value: nvcc moves from `return local;` only into an rvalue reference.
+    Result(T&& value) : state_(std::in_place_index<0>, std::move(value)) {}
+    Result(T const& value)
+        requires std::is_copy_constructible_v<T>
+        : state_(std::in_place_index<0>, value) {}
     Result(Error const& error) : state_(std::in_place_index<1>, error) {}
 
     bool has_value() const { return state_.index() == 0; }

@@ -30,7 +30,7 @@ struct View {
         requires(std::is_convertible_v<U (*)[], T (*)[]> && F::rank == E::rank)
     constexpr View(View<U, F, Space> const& other) : data(other.data) {
         for (int i = 0; i < rank; ++i) {
-            SAMED_ASSERT(E::pinned[i] == dynamic || E::pinned[i] == other.extents[i]);
+            SAMED_ASSERT(E::pinned(i) == dynamic || E::pinned(i) == other.extents[i]);
             extents.sizes[i] = other.extents[i];
         }
     }
