@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernel_fixture.hpp"
 
+#include <Eigen/Core>
+
 using namespace kernel_test;
 
 namespace {
@@ -93,6 +95,19 @@ TEST_SUITE("kernels/gemm") {
                 CpuContext context(2, isa);
                 CHECK(largest_difference(problem.run(context), expected) < 4e-6);
             }
+        }
+    }
+
+    TEST_CASE("large shapes agree with Eigen's double product: 600 x 320 x 1280, several row blocks and depths") {
+        Case const c{600, 320, 1280, 0, 0, 0, -1, false};
+        Problem const problem(c, 30);
+        using Dense = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+        Eigen::Map<Dense const> const a(problem.a.data(), c.m, c.k), w(problem.w.data(), c.n, c.k);
+        Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> const product = a.cast<double>() * w.cast<double>().transpose();
+        std::vector<double> const expected(product.data(), product.data() + product.size());
+        for (Isa isa : isas()) {
+            CpuContext context(2, isa);
+            CHECK(largest_difference(problem.run(context), expected) < 1e-5);
         }
     }
 

@@ -77,9 +77,11 @@ private:
 template <class Op>
 void run_planned(CpuContext& c, Op op) {
     std::size_t const bytes = c.plan([&] { op(c); });
+    bool const fresh = c.arena().capacity_bytes() == 0;
     REQUIRE(c.reserve(bytes));
     op(c);
     CHECK(c.arena().peak_bytes() <= c.arena().capacity_bytes());
+    if (fresh) CHECK(c.arena().peak_bytes() == bytes);
     CHECK(c.arena().used_bytes() == 0);
 }
 

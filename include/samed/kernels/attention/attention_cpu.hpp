@@ -49,7 +49,9 @@ inline void attention(CpuContext& c, AttentionArgs<float> const& a) {
         if (!a.log_sum_exp) t.log_sum_exp = nullptr;
         SAMED_ISA_CALL(c.isa(), attend, t, scratch, worker);
     };
-    parallel_for(c.executor(), heads * chunks, run);
+    constexpr double inline_multiply_adds = 1e6;  // ten tokens among themselves: waking threads would cost more
+    if (2.0 * heads * a.head_dim * a.queries * a.keys > inline_multiply_adds) return parallel_for(c.executor(), heads * chunks, run);
+    for (int i = 0; i < heads * chunks; ++i) run(i, 0);
 }
 
 inline void image_attention(CpuContext& c, ImageAttentionArgs<float> const& a) {

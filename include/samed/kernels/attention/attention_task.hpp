@@ -33,10 +33,10 @@ struct AttentionTask {
     int* x = nullptr;
 };
 
-/// Scratch of one worker: addresses, then floats. Nothing of size queries x keys: `scores` has 32 columns.
+/// Scratch of all workers. Nothing of size queries x keys: the scores of one panel of queries, at most 32, exist at a time.
 struct AttentionScratch {
     int queries = 0, keys = 0;
-    float const** address = nullptr;  ///< [workers][2 queries + 2 keys + queries]
+    float const** address = nullptr;  ///< [workers][addresses()]
     int* position = nullptr;          ///< [workers][2 queries]
     float* slab = nullptr;            ///< [workers][size]
     std::int64_t v = 0, q = 0, product_h = 0, product_w = 0, bias_h = 0, bias_w = 0, scores = 0, out = 0, size = 0;

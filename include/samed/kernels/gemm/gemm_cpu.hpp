@@ -18,7 +18,7 @@ namespace samed::kernels {
 /// every tile of the block. The last blocks are cut into chunks of panels, so that threads finish together.
 inline void run_gemm(CpuContext& c, GemmProblem const& g) {
     constexpr std::int64_t block_floats = 160 * 1024;  // 640 KiB of a 1 MiB L2: panels and output pass through it as well
-    constexpr double inline_multiply_adds = 2e6;      // below about 50 microseconds waking threads costs more than it gains
+    constexpr double inline_multiply_adds = 8e6;       // a tenth of a millisecond: waking threads would cost what it gains
     int const tile = SAMED_ISA_CALL(c.isa(), largest_tile);
     int const tiles = (g.m + tile - 1) / tile;
     int const block_tiles = std::clamp(static_cast<int>(block_floats / (std::int64_t{tile} * g.k)), 2, std::max(2, 112 / tile));
@@ -35,8 +35,8 @@ inline void run_gemm(CpuContext& c, GemmProblem const& g) {
     };
     take(std::int64_t{s.block_rows} * g.k + 16);
     s.xa = take(g.rank ? std::int64_t{s.block_rows} * g.rank + 16 : 0);
-    s.panel = take(std::int64_t{g.k} * PackedMatrix::panel_width);
-    s.tail_panel = take(std::int64_t{g.rank} * PackedMatrix::panel_width);
+    s.panel = take(SAMED_ISA_CALL(c.isa(), panel_floats, g.weight));
+    s.tail_panel = take(g.rank ? SAMED_ISA_CALL(c.isa(), panel_floats, g.tail) : 0);
     s.lines = take(g.rows->gathers ? std::int64_t{tile} * g.k : 0);
     s.sums = take(std::int64_t{s.block_rows} * PackedMatrix::panel_width + 16);  // write_columns reads whole vectors
 
