@@ -32,7 +32,7 @@ struct ModelSummary {
     Recipe recipe;
     std::vector<std::string> class_names;                     ///< without the background
     std::vector<std::array<std::uint8_t, 3>> class_colours;
-    std::size_t weight_bytes = 0;
+    std::size_t weight_bytes = 0;                             ///< with the base, also where several models share it
     std::string isa;
     int threads = 0;
 
@@ -61,6 +61,12 @@ public:
     /// @errors those of ModelFile::open and Model::load; unknown_name for a variant that this build does not hold
     static Result<AnyModel> open(std::string const& path, AnyOptions const& options = {});
     static Result<AnyModel> open(std::string const& base, std::string const& adapter, AnyOptions const& options = {});
+
+    /// One base in memory and a model for each adapter on it, in the order of their paths. `options.live_lora` decides whether an
+    /// adapter takes its own size, or a copy of q and v besides and no time. All adapters are of one variant.
+    /// @errors base_mismatch, invalid_argument besides those above
+    static Result<std::vector<AnyModel>> open_adapters(std::string const& base, std::vector<std::string> const& adapters,
+                                                       AnyOptions const& options = {});
 
     ModelSummary const& summary() const;
 

@@ -6,7 +6,7 @@
 
 #include <samed/any_model.hpp>
 #include <samed/prompted_open_model.hpp>
-#include <samed/segment.hpp>
+#include <samed/segment_adapters.hpp>
 #include <samed/variants/mobile_sam/mobile_sam.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
@@ -106,8 +106,19 @@ Result<AnyModel> open_variant(OpenOptions const& options, Paths const&... paths)
     return AnyModel(std::make_shared<AnyVariant<V> const>(std::move(model)));
 }
 
-template <class... Paths>
-Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths const&... paths) {
+template <Variant V>
+Result<std::vector<AnyModel>> open_variant_set(OpenOptions const& options, std::string const& base, std::vector<std::string> const& adapters) {
+    SAMED_TRY(OpenAdapterSet<V> set, samed::open_adapters<V>(base, options));
+    std::vector<AnyModel> models;
+    for (std::string const& path : adapters) {
+        SAMED_CHECK(set.add(path, path, options.load.lora));
+        SAMED_TRY(OpenModel<V> model, set.model(path));
+        models.push_back(AnyModel(std::make_shared<AnyVariant<V> const>(std::move(model))));
+    }
+    return models;
+}
+
+inline Result<OpenOptions> open_options(AnyOptions const& any) {
     OpenOptions options;
     options.threads = any.threads;
     options.load.lora = any.live_lora ? adapters::LoraMode::live : adapters::LoraMode::merged;
@@ -115,13 +126,25 @@ Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths 
     else if (any.storage == "f16") options.load.storage = DType::f16;
     else if (any.storage == "bf16") options.load.storage = DType::bf16;
     else if (!any.storage.empty()) return fail(ErrorCode::unknown_name, "storage", "f32, f16 or bf16", any.storage);
-    SAMED_TRY(ModelFile const file, ModelFile::open(last));
+    return options;
+}
+
+/// `open.operator()<V>()` for the variant that the file at `path` names.
+template <class Open>
+auto open_named(std::string const& path, Open&& open) -> decltype(open.template operator()<variants::Samed<>>()) {
+    SAMED_TRY(ModelFile const file, ModelFile::open(path));
     std::string const& variant = file.header().variant;
-    if (variant == variants::Samed<>::name) return open_variant<variants::Samed<>>(options, paths...);
-    if (variant == variants::SamedS<>::name) return open_variant<variants::SamedS<>>(options, paths...);
-    if (variant == variants::Sam<>::name) return open_variant<variants::Sam<>>(options, paths...);
-    if (variant == variants::MobileSam<>::name) return open_variant<variants::MobileSam<>>(options, paths...);
-    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s or mobile_sam", variant).in(last);
+    if (variant == variants::Samed<>::name) return open.template operator()<variants::Samed<>>();
+    if (variant == variants::SamedS<>::name) return open.template operator()<variants::SamedS<>>();
+    if (variant == variants::Sam<>::name) return open.template operator()<variants::Sam<>>();
+    if (variant == variants::MobileSam<>::name) return open.template operator()<variants::MobileSam<>>();
+    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s or mobile_sam", variant).in(path);
+}
+
+template <class... Paths>
+Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths const&... paths) {
+    SAMED_TRY(OpenOptions const options, open_options(any));
+    return open_named(last, [&]<class V>() { return open_variant<V>(options, paths...); });
 }
 
 }  // namespace detail
@@ -129,6 +152,11 @@ Result<AnyModel> open_any(AnyOptions const& any, std::string const& last, Paths 
 Result<AnyModel> AnyModel::open(std::string const& path, AnyOptions const& options) { return detail::open_any(options, path, path); }
 Result<AnyModel> AnyModel::open(std::string const& base, std::string const& adapter, AnyOptions const& options) {
     return detail::open_any(options, adapter, base, adapter);
+}
+Result<std::vector<AnyModel>> AnyModel::open_adapters(std::string const& base, std::vector<std::string> const& adapters, AnyOptions const& options) {
+    if (adapters.empty()) return fail(ErrorCode::invalid_argument, "adapters", "one or more", "none");
+    SAMED_TRY(OpenOptions const open, detail::open_options(options));
+    return detail::open_named(adapters.front(), [&]<class V>() { return detail::open_variant_set<V>(open, base, adapters); });
 }
 ModelSummary const& AnyModel::summary() const { return model_->summary; }
 Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
