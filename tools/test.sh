@@ -32,8 +32,7 @@ build() {
     local folder=$root/build/$1
     shift
     cmake -S "$root" -B "$folder" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "$@" >/dev/null
-    cmake --build "$folder" -j"$jobs" | grep -vE '^\[ *[0-9]+%\] (Building|Linking)|Consolidate|Scanning|Built target' || true
-    [ "${PIPESTATUS[0]}" -eq 0 ]
+    cmake --build "$folder" -j"$jobs" | { grep -vE '^\[ *[0-9]+%\] (Building|Linking)|Consolidate|Scanning|Built target' || true; }
 }
 run_tests() {
     local folder=$root/build/$1
