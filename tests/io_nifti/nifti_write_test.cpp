@@ -74,15 +74,15 @@ TEST_SUITE("io/nifti write_labels") {
                     struct Range {
                         std::size_t from, to;
                     };
-                    std::vector<Range> const same = version == 1 ? std::vector<Range>{{0, 4}, {38, 40}, {76, 92}, {123, 124}, {252, 328}, {344, 348}}
-                                                                 : std::vector<Range>{{0, 12}, {104, 136}, {344, 496}, {500, 504}, {524, 525}};
+                    std::vector<Range> same{{0, 4}, {38, 40}, {76, 92}, {123, 124}, {252, 328}, {344, 348}};
+                    if (version == 2) same = {{0, 12}, {104, 136}, {344, 496}, {500, 504}, {524, 525}};
                     for (auto const range : same)
                         for (std::size_t i = range.from; i < range.to; ++i) {
                             CAPTURE(i);
                             CHECK(h.bytes[i] == static_cast<std::byte>(s.bytes[i]));
                         }
-                    std::vector<Range> const zero = version == 1 ? std::vector<Range>{{4, 38}, {92, 108}, {124, 148}, {160, 252}, {328, 344}}
-                                                                 : std::vector<Range>{{80, 104}, {136, 168}, {192, 240}, {252, 344}, {496, 500}, {508, 524}};
+                    std::vector<Range> zero{{4, 38}, {92, 108}, {124, 148}, {160, 252}, {328, 344}};
+                    if (version == 2) zero = {{80, 104}, {136, 168}, {192, 240}, {252, 344}, {496, 500}, {508, 524}};
                     for (auto const range : zero)
                         for (std::size_t i = range.from; i < range.to; ++i) {
                             CAPTURE(i);
@@ -102,7 +102,8 @@ TEST_SUITE("io/nifti write_labels") {
             REQUIRE(f.has_value());
             auto const out = folder.file("out.nii");
             std::string const comment = "1 liver";
-            REQUIRE(write_labels(out, f->header(), ViewN<std::uint8_t, 3>{labels, {2, 3, 4}}, {.description = "d", .comment = comment}).has_value());
+            ViewN<std::uint8_t, 3> const view{labels, {2, 3, 4}};
+            REQUIRE(write_labels(out, f->header(), view, {.description = "d", .comment = comment}).has_value());
             std::string const bytes = read_file(out);
             REQUIRE(bytes.size() == 352 + 16 + 24);
             CHECK(bytes[348] == 1);
@@ -178,7 +179,8 @@ TEST_SUITE("io/nifti write_labels") {
                 auto const in = folder.write("in.nii", s.bytes), out = folder.file("out.nii.gz");
                 auto f = NiftiFile::open(in);
                 REQUIRE(f.has_value());
-                REQUIRE(write_labels(out, f->header(), ViewN<std::uint8_t const, 3>{labels, {2, 3, 4}}, {.comment = "1 liver"}).has_value());
+                ViewN<std::uint8_t const, 3> const view{labels, {2, 3, 4}};
+                REQUIRE(write_labels(out, f->header(), view, {.comment = "1 liver"}).has_value());
                 std::string const command = std::string(python) + " " SAMED_TEST_DATA "/interop/check_nifti.py " + in + " " + out;
                 CHECK(std::system(command.c_str()) == 0);
             }

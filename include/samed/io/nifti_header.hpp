@@ -132,7 +132,8 @@ private:
 };
 
 inline Result<NiftiHeader> NiftiHeader::parse(std::span<std::byte const> data) {
-    if (data.size() < 4) return fail(ErrorCode::truncated, "header", "348 bytes or more", text() << data.size() << " bytes").at(data.size());
+    if (data.size() < 4)
+        return fail(ErrorCode::truncated, "header", "348 bytes or more", text() << data.size() << " bytes").at(data.size());
     SAMED_TRY(std::size_t const wanted, expected_bytes(data.first<4>()));
     if (data.size() < wanted)
         return fail(ErrorCode::truncated, "header", text() << wanted << " bytes", text() << data.size() << " bytes").at(data.size());
@@ -202,7 +203,8 @@ inline Result<void> NiftiHeader::parse_size(detail::NiftiLayout const& at) {
     for (std::size_t axis = 1; axis <= static_cast<std::size_t>(rank); ++axis) {
         std::int64_t const n = dim(at, axis);
         if (n < 1 || n > 32767)
-            return fail(ErrorCode::out_of_range, FixedText<96>() << "dim[" << axis << "]", "1 to 32767", text() << n).at(at.dim + axis * step);
+            return fail(ErrorCode::out_of_range, FixedText<96>() << "dim[" << axis << "]", "1 to 32767", text() << n)
+                .at(at.dim + axis * step);
         if (__builtin_mul_overflow(bytes_all, n, &bytes_all))
             return fail(ErrorCode::too_large, "dim", "a product below 2^63 bytes", "more").at(at.dim + axis * step);
         if (axis <= 3) size[axis - 1] = static_cast<int>(n);

@@ -62,7 +62,8 @@ inline Result<void> measure_axes(Geometry& g, FixedText<96> const& field) {
         if (!std::isfinite(length) || !std::isfinite(g.affine[i][3]))
             return fail(ErrorCode::not_finite, field, "finite numbers", "NaN or infinity");
         if (!(length >= std::numeric_limits<float>::min()))
-            return fail(ErrorCode::bad_format, field, "axes of some length", text() << "axis " << i << " of " << real_text(length).view() << " mm");
+            return fail(ErrorCode::bad_format, field, "axes of some length",
+                        text() << "axis " << i << " of " << real_text(length).view() << " mm");
         g.spacing_mm[i] = length;
         for (std::size_t row = 0; row < 3; ++row) direction[i][row] = g.affine[row][i] / length;
     }
