@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 
@@ -33,8 +34,10 @@ struct Options {
 class UnfinishedFile {
 public:
     explicit UnfinishedFile(std::string const& target) : target_(target) {
-        std::size_t const slash = target.rfind('/');
-        path_ = (slash == std::string::npos ? std::string() : target.substr(0, slash + 1)) + ".samed-convert-" + std::to_string(::getpid()) + ".tmp";
+        std::error_code no_file;
+        if (auto const real = std::filesystem::canonical(target, no_file); !no_file) target_ = real.string();  // through a link, the file behind it
+        std::size_t const slash = target_.rfind('/');
+        path_ = (slash == std::string::npos ? std::string() : target_.substr(0, slash + 1)) + ".samed-convert-" + std::to_string(::getpid()) + ".tmp";
     }
     ~UnfinishedFile() {
         if (!path_.empty()) ::unlink(path_.c_str());
@@ -108,6 +111,30 @@ void print_summary(Options const& o, ModelHeader const& h, std::uint64_t bytes) 
                 h.merged ? " (LoRA merged)" : "", std::string(h.recipe.name.view()).c_str(), o.dtype.c_str(), static_cast<double>(bytes) / 1e6);
 }
 
+/// Writes, computes the self-test with what was written, and moves the file into its place.
+Result<void> write_finished(Options const& o, ModelHeader& header, ModelParts const& parts, DType dtype) {
+    std::int64_t const low = 4 * header.config.encoder.grid();
+    std::vector<std::int64_t> selftest_shape;
+    if (!header.adapter) {
+        header.selftest_seed = selftest_seed;
+        selftest_shape = {header.config.decoder.mask_tokens, low, low};
+    }
+    UnfinishedFile file(o.output);
+    auto const written = [&]() -> Result<void> {
+        SAMED_CHECK(write_model(file.path(), header, parts, dtype, selftest_shape));
+        return header.adapter ? Result<void>{} : store_self_test(file);
+    }();
+    if (!written) {
+        Error e = written.error();
+        if (e.file.view() == file.path()) e.file = o.output;
+        return e;
+    }
+    SAMED_TRY(File const finished, File::open(file.path()));
+    SAMED_CHECK(file.move_into_place());
+    print_summary(o, header, finished.size());
+    return {};
+}
+
 Result<void> convert(Options const& o) {
     SAMED_TRY(DType const dtype, dtype_of(o.dtype));
     if (o.adapter_only && o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--adapter-only", "an --adapter", "none");
@@ -126,6 +153,7 @@ Result<void> convert(Options const& o) {
     }
     if (base_file.file().is_at(o.output) || (adapter_file && adapter_file->file().is_at(o.output)))
         return fail(ErrorCode::invalid_argument, "--output", "another file than the input", o.output);
+    if (auto const probe = AtomicFile::create(o.output); !probe) return probe.error();  // refused now rather than after the work
 
     InferOptions infer{o.image_size, o.decoder_heads};
     SAMED_TRY(InferredConfig config, infer_config(base, adapter ? &*adapter : nullptr, infer));
@@ -157,29 +185,7 @@ Result<void> convert(Options const& o) {
     header.licence = o.licence;
     SAMED_TRY(header.fingerprint, fingerprint_of(base_file));
 
-    std::int64_t const low = 4 * header.config.encoder.grid();
-    std::vector<std::int64_t> selftest_shape;
-    if (!header.adapter) {
-        header.selftest_seed = selftest_seed;
-        selftest_shape = {header.config.decoder.mask_tokens, low, low};
-    }
-    UnfinishedFile file(o.output);
-    if (auto const written = write_model(file.path(), header, parts, dtype, selftest_shape); !written) {
-        Error e = written.error();
-        if (e.file.view() == file.path()) e.file = o.output;
-        return e;
-    }
-    if (!header.adapter) {
-        if (auto const tested = store_self_test(file); !tested) {
-            Error e = tested.error();
-            if (e.file.view() == file.path()) e.file = o.output;
-            return e;
-        }
-    }
-    SAMED_TRY(File const finished, File::open(file.path()));
-    SAMED_CHECK(file.move_into_place());
-    print_summary(o, header, finished.size());
-    return {};
+    return write_finished(o, header, parts, dtype);
 }
 
 }  // namespace
