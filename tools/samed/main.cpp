@@ -18,6 +18,9 @@ int main(int argc, char** argv) {
     add_info(app, code);
     add_verify(app, code);
     add_segment(app, code);
+    add_predict(app, code);
+    add_masks(app, code);
+    add_serve(app, code);
     add_eval(app, code);
     add_bench(app, code);
     try {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -17,6 +16,7 @@
 #include "display.hpp"
 #include "picture.hpp"
 #include "progress_bar.hpp"
+#include "prompt_option.hpp"
 #include "recipe_option.hpp"
 #include "tool.hpp"
 
@@ -30,21 +30,6 @@ struct Options {
     int threads = 0;
     std::optional<std::int64_t> volume;
 };
-
-/// "1,2.5,3": as many numbers as `out` has, the last `optional` of them may be missing.
-Result<void> parse_numbers(std::string_view option, std::string const& s, std::span<float> out, std::size_t optional = 0) {
-    char const* at = s.data();
-    char const* const end = at + s.size();
-    for (std::size_t i = 0; i < out.size(); ++i) {
-        auto const parsed = std::from_chars(at, end, out[i]);
-        bool const may_end = i + 1 + optional >= out.size();
-        if (parsed.ec != std::errc() || (parsed.ptr == end ? !may_end : *parsed.ptr != ',' || i + 1 == out.size()))
-            return fail(ErrorCode::invalid_argument, option, text() << out.size() << " numbers, separated by commas", s);
-        if (parsed.ptr == end) return {};
-        at = parsed.ptr + 1;
-    }
-    return {};
-}
 
 struct PromptOptions {
     std::vector<Point> points;
@@ -60,17 +45,10 @@ struct PromptOptions {
 
 Result<PromptOptions> read_prompts(Options const& o) {
     PromptOptions out;
-    for (std::string const& s : o.points) {
-        float v[3] = {0, 0, 1};
-        SAMED_CHECK(parse_numbers("--point", s, v, 1));
-        out.points.push_back({v[0], v[1], static_cast<int>(v[2])});
-        if (v[2] != 0 && v[2] != 1 && v[2] != -1) return fail(ErrorCode::invalid_argument, "--point", "x,y,label with label 1 or 0", s);
-    }
-    if (!o.box.empty()) {
-        float v[4] = {};
-        SAMED_CHECK(parse_numbers("--box", o.box, v));
-        out.box = Box{v[0], v[1], v[2], v[3]};
-    }
+    SAMED_TRY(out.points, read_points(o.points));
+    if (o.box.empty()) return out;
+    SAMED_TRY(auto const boxes, read_boxes({o.box}));
+    out.box = boxes[0];
     return out;
 }
 

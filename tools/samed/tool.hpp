@@ -32,6 +32,9 @@ void add_export(CLI::App& app, int& code);
 void add_info(CLI::App& app, int& code);
 void add_verify(CLI::App& app, int& code);
 void add_segment(CLI::App& app, int& code);
+void add_predict(CLI::App& app, int& code);
+void add_masks(CLI::App& app, int& code);
+void add_serve(CLI::App& app, int& code);
 void add_eval(CLI::App& app, int& code);
 void add_bench(CLI::App& app, int& code);
 
