@@ -131,6 +131,18 @@ TEST_SUITE("cli/convert") {
         CHECK(contains(as_sam.err, "mobile_sam"));
     }
 
+    TEST_CASE("--decoder-only: an adapter trained without LoRA; one that has LoRA is refused") {
+        Folder const folder;
+        std::string const file = folder / "decoder.safetensors";
+        std::string const frozen = edit_pth(adapter, folder / "frozen.pth", [](Tensors& t) { erase_prefix(t, "w_"); });
+        samed_ok({"convert", "--base", base, "--adapter", frozen, "--decoder-only", "--adapter-only", "--image-size", "80", "-o", file});
+        CHECK(read_stored(file).metadata.at("samed.config.rank") == "0");
+        for (StoredTensor const& t : read_stored(file).tensors) CHECK_MESSAGE(!contains(t.name, "linear_"), t.name);
+        Outcome const refused = run_samed({"convert", "--base", base, "--adapter", adapter, "--decoder-only", "-o", folder / "x"});
+        CHECK(refused.code != 0);
+        CHECK(contains(refused.err, "--decoder-only"));
+    }
+
     TEST_CASE("a window larger than the grid, another decoder, no resize: all tensors to the bit") {
         Folder const folder;
         std::string const model = folder / "m.safetensors";

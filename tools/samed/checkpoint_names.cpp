@@ -256,9 +256,11 @@ Result<InferredConfig> infer_config(NamedTensors const& base, NamedTensors const
     if (out.tiny_vit && adapter) return fail(ErrorCode::invalid_argument, "--adapter", "none: SAMed's LoRA is for a ViT", "one").in(adapter->path());
     NamedTensors const& head = adapter ? *adapter : base;
     c.rank = 0;
+    if (options.decoder_only && head.has_lora())
+        return fail(ErrorCode::unexpected_tensor, "--decoder-only", "an adapter without LoRA", "LoRA").in(head.path()).advise("leave the option out");
     if (head.has_lora()) {
         SAMED_TRY(c.rank, infer_rank(head, c.encoder));
-    } else if (adapter) {
+    } else if (adapter && !options.decoder_only) {
         return missing(head, "w_a_000");
     }
     out.decoder_lora = head.has_decoder_lora();

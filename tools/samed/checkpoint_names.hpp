@@ -63,6 +63,7 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora 
 struct InferOptions {
     int image_size = 0;     ///< of the model to be made; 0 = as the base
     int decoder_heads = 0;  ///< 0 = SAM's: 8 at width 256, else one for each 32
+    bool decoder_only = false;  ///< the adapter is a prompt encoder and a mask decoder without LoRA
 };
 
 /// Facts of the network that the base and, where given, the adapter describe. `checkpoint` has the base's own image size and

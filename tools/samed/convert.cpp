@@ -27,7 +27,7 @@ namespace {
 struct Options {
     std::string base, adapter, output, recipe, classes, variant, source, licence, dtype = "f32";
     int image_size = 0, decoder_heads = 0;
-    bool merge = false, adapter_only = false;
+    bool merge = false, adapter_only = false, decoder_only = false;
 };
 
 /// The file under its temporary name, removed unless it is moved to its place.
@@ -138,6 +138,7 @@ Result<void> write_finished(Options const& o, ModelHeader& header, ModelParts co
 Result<void> convert(Options const& o) {
     SAMED_TRY(DType const dtype, dtype_of(o.dtype));
     if (o.adapter_only && o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--adapter-only", "an --adapter", "none");
+    if (o.decoder_only && o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--decoder-only", "an --adapter", "none");
     if (o.adapter_only && o.merge) return fail(ErrorCode::invalid_argument, "--adapter-only", "LoRA by itself", "--merge");
     std::optional<Recipe> recipe;
     if (!o.recipe.empty()) {
@@ -155,7 +156,7 @@ Result<void> convert(Options const& o) {
         return fail(ErrorCode::invalid_argument, "--output", "another file than the input", o.output);
     if (auto const probe = AtomicFile::create(o.output); !probe) return probe.error();  // refused now rather than after the work
 
-    InferOptions infer{o.image_size, o.decoder_heads};
+    InferOptions const infer{o.image_size, o.decoder_heads, o.decoder_only};
     SAMED_TRY(InferredConfig config, infer_config(base, adapter ? &*adapter : nullptr, infer));
     if (o.image_size == 0 && adapter && config.checkpoint.encoder.image_size == 1024) {
         config.model.encoder.image_size = 512;  // what SAMed trains at; the adapter does not say
@@ -201,6 +202,7 @@ void add_convert(CLI::App& app, int& code) {
     c->add_option("--dtype", o->dtype, "stored weights: f32, f16 or bf16")->capture_default_str();
     c->add_flag("--merge", o->merge, "add LoRA to the weights; the file can no longer be a base or be exported");
     c->add_flag("--adapter-only", o->adapter_only, "write LoRA, prompt encoder and decoder alone, to be opened on the base's model file (segment -m BASE -a THIS)");
+    c->add_flag("--decoder-only", o->decoder_only, "the --adapter is a prompt encoder and a mask decoder, trained without LoRA");
     c->add_option("--recipe", o->recipe, std::string("preprocessing to store: ") + recipe_names + ", or a .json file (default: samed_ct for SAMed, sam for SAM)");
     c->add_option("--classes", o->classes, "text file, one `name [#rrggbb]` a line, without the background");
     c->add_option("--variant", o->variant, "sam or samed (default: samed with an adapter or when there are not 4 mask tokens; samed_s and mobile_sam are seen by their tensors)");
