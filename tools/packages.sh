@@ -1,4 +1,8 @@
 # Sourced by the scripts beside it: installs Debian or Ubuntu packages that are missing, and says so.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 #   need_packages PACKAGE...
 need_packages() {
     local missing=() package
@@ -7,11 +11,9 @@ need_packages() {
     done
     [ ${#missing[@]} -eq 0 ] && return 0
     command -v apt-get >/dev/null || { echo "Please install: ${missing[*]}" >&2; return 1; }
-    local root=()
-    [ "$(id -u)" -eq 0 ] || root=(sudo)
     echo "Installing ${missing[*]}"
-    "${root[@]}" apt-get update -qq
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # What the library and the command line tool are built from.
