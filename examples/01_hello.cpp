@@ -7,7 +7,8 @@
 int main(int, char** argv) {
     auto const model = samed::open<samed::Samed>(argv[1]).value();
     auto const picture = samed::read_image(argv[2]).value();
-    auto image = xt::xtensor<float, 3>::from_shape({std::size_t(picture.height), std::size_t(picture.width), std::size_t(picture.channels)});
+    auto image =
+        xt::xtensor<float, 3>::from_shape({std::size_t(picture.height), std::size_t(picture.width), std::size_t(picture.channels)});
     std::copy(picture.pixels.begin(), picture.pixels.end(), image.begin());
 
     auto labels = samed::segment(model, image).value();  // [H, W]: 0 = background, k = class k

@@ -47,32 +47,32 @@ typedef struct samed_model samed_model;
 /* Opens a model file.
  *   threads  that one call uses; 0 = all cores
  *   model    receives the model; null after a failure */
-samed_status samed_open(const char* path, int threads, samed_model** model, samed_error* error);
+samed_status samed_open(char const* path, int threads, samed_model** model, samed_error* error);
 
 /* Opens an adapter file on the base that it was trained on. */
-samed_status samed_open_adapter(const char* base, const char* adapter, int threads, samed_model** model, samed_error* error);
+samed_status samed_open_adapter(char const* base, char const* adapter, int threads, samed_model** model, samed_error* error);
 
 /* Null is allowed. */
 void samed_free(samed_model* model);
 
 /* Classes without the background; 0 for a model that needs prompts. */
-int samed_class_count(const samed_model* model);
+int samed_class_count(samed_model const* model);
 
 /* Name of class 1..count, which lives as long as the model; null outside that range. */
-const char* samed_class_name(const samed_model* model, int label);
+char const* samed_class_name(samed_model const* model, int label);
 
 /* One label a pixel: 0 = background, k = the model's class k.
  *   pixels    [height, width, channels], row-major, in the units that the model was trained on (Hounsfield units, 0..255, ...)
  *   channels  1 or 3
  *   labels    [height, width], all written on success */
-samed_status samed_segment(const samed_model* model, const float* pixels, int height, int width, int channels, uint8_t* labels,
+samed_status samed_segment(samed_model const* model, float const* pixels, int height, int width, int channels, uint8_t* labels,
                            samed_error* error);
 
 /* The object in a box, for models that need prompts (SAM).
  *   box   x0, y0, x1, y1 in pixels of the image
  *   mask  [height, width] of 0 and 1, all written on success
  *   iou   receives the model's own estimate of the mask's quality, or null */
-samed_status samed_segment_box(const samed_model* model, const float* pixels, int height, int width, int channels, const float box[4],
+samed_status samed_segment_box(samed_model const* model, float const* pixels, int height, int width, int channels, float const box[4],
                                uint8_t* mask, float* iou, samed_error* error);
 
 #ifdef __cplusplus

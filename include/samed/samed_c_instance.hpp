@@ -18,7 +18,8 @@ struct samed_model {
 
 namespace samed::detail {
 
-static_assert(SAMED_IO_FAILURE == 1 + static_cast<int>(ErrorCode::io_failure) && SAMED_NO_DEVICE == 1 + static_cast<int>(ErrorCode::no_device),
+static_assert(SAMED_IO_FAILURE == 1 + static_cast<int>(ErrorCode::io_failure) &&
+                  SAMED_NO_DEVICE == 1 + static_cast<int>(ErrorCode::no_device),
               "samed_status lists the values of ErrorCode in their order");
 
 inline samed_status report(Error const& failure, samed_error* error) {
@@ -53,7 +54,8 @@ inline Result<void> hand_out(Result<AnyModel> opened, samed_model** model) {
     return {};
 }
 
-inline Result<void> check_c_image(samed_model const* model, float const* pixels, int height, int width, int channels, std::uint8_t const* out) {
+inline Result<void> check_c_image(samed_model const* model, float const* pixels, int height, int width, int channels,
+                                  std::uint8_t const* out) {
     if (!model || !pixels || !out) return fail(ErrorCode::invalid_argument, "model, pixels or output", "a pointer", "null");
     if (height < 1 || width < 1 || (channels != 1 && channels != 3))
         return fail(ErrorCode::invalid_argument, "image", "at least one pixel of 1 or 3 channels",
@@ -83,9 +85,13 @@ samed_status samed_open_adapter(char const* base, char const* adapter, int threa
     });
 }
 
-void samed_free(samed_model* model) { delete model; }
+void samed_free(samed_model* model) {
+    delete model;
+}
 
-int samed_class_count(samed_model const* model) { return static_cast<int>(model->model.summary().class_names.size()); }
+int samed_class_count(samed_model const* model) {
+    return static_cast<int>(model->model.summary().class_names.size());
+}
 
 char const* samed_class_name(samed_model const* model, int label) {
     auto const& names = model->model.summary().class_names;
@@ -107,7 +113,8 @@ samed_status samed_segment_box(samed_model const* model, float const* pixels, in
         if (!box) return samed::fail(samed::ErrorCode::invalid_argument, "box", "a pointer", "null");
         samed::AnyCall call;
         call.prompts.box = samed::Box{box[0], box[1], box[2], box[3]};
-        SAMED_TRY(samed::AnyMasks const masks, model->model.segment_masks(samed::interleaved(pixels, height, width, channels), false, call));
+        SAMED_TRY(samed::AnyMasks const masks,
+                  model->model.segment_masks(samed::interleaved(pixels, height, width, channels), false, call));
         std::copy(masks.masks.begin(), masks.masks.end(), mask);
         if (iou) *iou = masks.iou.front();
         return {};

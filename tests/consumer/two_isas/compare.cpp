@@ -27,8 +27,9 @@ int main(int, char** argv) {
 
     // Weak symbols ("W", "V") of the baseline program, outside the library, whose code names a wide register.
     std::string const wide = output_of(
-        "objdump -d --no-show-raw-insn " + here + "baseline | awk '/^[0-9a-f]+ </{name=substr($2,2,length($2)-3)} /%[yz]mm/{print name}' | sort -u > " + here +
-        "wide.txt; nm " + here + "baseline | awk '$2 ~ /^[WVwv]$/{print $3}' | sort -u | comm -12 - " + here + "wide.txt | c++filt | grep -v 'samed::'");
+        "objdump -d --no-show-raw-insn " + here +
+        "baseline | awk '/^[0-9a-f]+ </{name=substr($2,2,length($2)-3)} /%[yz]mm/{print name}' | sort -u > " + here + "wide.txt; nm " +
+        here + "baseline | awk '$2 ~ /^[WVwv]$/{print $3}' | sort -u | comm -12 - " + here + "wide.txt | c++filt | grep -v 'samed::'");
     if (!wide.empty()) std::printf("wide registers outside the library:\n%s", wide.c_str());
     return !wide.empty();
 }
