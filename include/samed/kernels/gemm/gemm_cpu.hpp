@@ -17,11 +17,10 @@ namespace samed::kernels {
 /// Blocks of rows whose packed copy stays in the L2 cache while panel after panel of the weight streams past, each panel used for
 /// every tile of the block. The last blocks are cut into chunks of panels, so that threads finish together.
 inline void run_gemm(CpuContext& c, GemmProblem const& g) {
-    constexpr std::int64_t block_floats = 160 * 1024;  // 640 KiB of a 1 MiB L2: panels and output pass through it as well
-    constexpr double inline_multiply_adds = 8e6;       // a tenth of a millisecond: waking threads would cost what it gains
+    constexpr double inline_multiply_adds = 8e6;  // a tenth of a millisecond: waking threads would cost what it gains
     int const tile = SAMED_ISA_CALL(c.isa(), largest_tile);
     int const tiles = (g.m + tile - 1) / tile;
-    int const block_tiles = std::clamp(static_cast<int>(block_floats / (std::int64_t{tile} * g.k)), 2, std::max(2, 112 / tile));
+    int const block_tiles = SAMED_ISA_CALL(c.isa(), block_tiles, g.k);
     int const blocks = (tiles + block_tiles - 1) / block_tiles;
     bool const alone = double(g.m) * g.n * g.k < inline_multiply_adds;
     int const workers = alone ? 1 : c.executor().workers();
