@@ -23,7 +23,9 @@ inline samed::ModelFile open_file(std::string const& path) {
     return *std::move(file);
 }
 
-inline std::string golden_model(std::string const& name) { return std::string(SAMED_TEST_DATA) + "/golden/" + name + "/model.safetensors"; }
+inline std::string golden_model(std::string const& name) {
+    return std::string(SAMED_TEST_DATA) + "/golden/" + name + "/model.safetensors";
+}
 
 /// A file of the temporary folder that goes when the test does.
 struct TemporaryFile {
@@ -58,8 +60,12 @@ inline void write_part(samed::ModelFile const& from, std::string const& path, st
     REQUIRE(samed::write_safetensors(path, samed::to_metadata(header), entries).has_value());
 }
 
-inline bool is_encoder(std::string const& name) { return name.rfind("image_encoder.", 0) == 0; }
-inline bool is_transformer(std::string const& name) { return name.rfind("mask_decoder.transformer.", 0) == 0; }
+inline bool is_encoder(std::string const& name) {
+    return name.rfind("image_encoder.", 0) == 0;
+}
+inline bool is_transformer(std::string const& name) {
+    return name.rfind("mask_decoder.transformer.", 0) == 0;
+}
 inline bool is_lora(std::string const& name) {
     return name.find(".linear_") != std::string::npos || name.find("_proj.w_") != std::string::npos;
 }

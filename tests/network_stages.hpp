@@ -41,7 +41,8 @@ void check_stage(GoldenCase const& golden, std::string const& name, T const* dat
 
 /// From the image embedding to logits, without prompts.
 template <class V, class C>
-void check_decoder_stages(GoldenCase const& golden, samed::Model<V, C> const& model, C& context, std::vector<typename C::Scalar> const& embedding) {
+void check_decoder_stages(GoldenCase const& golden, samed::Model<V, C> const& model, C& context,
+                          std::vector<typename C::Scalar> const& embedding) {
     using T = typename C::Scalar;
     int const neck_width = model.config().encoder.neck_width, m = model.mask_tokens();
     auto const& prompts = model.adapter().prompt_encoder();
@@ -54,13 +55,16 @@ void check_decoder_stages(GoldenCase const& golden, samed::Model<V, C> const& mo
     decoder.assemble(context, 1, 0, nullptr, query_pe.data());
     auto queries = query_pe;
     auto const dense = prompts.no_mask();
-    add(context, samed::kernels::AddArgs<T>{static_cast<std::int64_t>(keys.size()), dense.period, embedding.data(), dense.data, keys.data()});
+    add(context,
+        samed::kernels::AddArgs<T>{static_cast<std::int64_t>(keys.size()), dense.period, embedding.data(), dense.data, keys.data()});
     for (std::size_t i = 0; i < decoder.transformer().layers().size(); ++i) {
-        decoder.transformer().layers()[i](context, sizes, queries.data(), keys.data(), query_pe.data(), prompts.image_pe(), decoder.adapters().layers[i]);
+        decoder.transformer().layers()[i](context, sizes, queries.data(), keys.data(), query_pe.data(), prompts.image_pe(),
+                                          decoder.adapters().layers[i]);
         check_stage(golden, "decoder.layer" + std::to_string(i) + ".queries", queries.data());
         check_stage(golden, "decoder.layer" + std::to_string(i) + ".keys", keys.data());
     }
-    decoder.transformer().finish(context, sizes, queries.data(), keys.data(), query_pe.data(), prompts.image_pe(), decoder.adapters().final_attn);
+    decoder.transformer().finish(context, sizes, queries.data(), keys.data(), query_pe.data(), prompts.image_pe(),
+                                 decoder.adapters().final_attn);
     check_stage(golden, "decoder.queries", queries.data());
 
     std::vector<T> upscaled(static_cast<std::size_t>(16 * cells * neck_width / 8)), hyper(static_cast<std::size_t>(m * neck_width / 8));

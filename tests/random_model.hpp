@@ -110,14 +110,15 @@ private:
 };
 
 /// Values in [-0.05, 0.05], those of the Gaussian matrix the same in every file of one `gaussian_seed`.
-inline samed::Result<void> write_random(std::string const& path, samed::ModelHeader const& header, TensorList const& list, std::uint64_t seed,
-                                        std::uint64_t gaussian_seed = 0) {
+inline samed::Result<void> write_random(std::string const& path, samed::ModelHeader const& header, TensorList const& list,
+                                        std::uint64_t seed, std::uint64_t gaussian_seed = 0) {
     std::vector<samed::SafetensorsEntry> entries;
     for (NamedShape const& t : list.all()) {
         samed::SafetensorsEntry e;
         e.name = t.name;
         e.shape = t.shape;
-        std::uint64_t const salt = t.name.find("gaussian") == std::string::npos ? seed * 0x9E3779B97F4A7C15u + entries.size() : gaussian_seed;
+        std::uint64_t const salt =
+            t.name.find("gaussian") == std::string::npos ? seed * 0x9E3779B97F4A7C15u + entries.size() : gaussian_seed;
         e.produce = [salt](std::int64_t first, std::int64_t count, float* values) -> samed::Result<void> {
             for (std::int64_t i = 0; i < count; ++i) {
                 std::uint64_t x = (salt + static_cast<std::uint64_t>(first + i)) * 0xBF58476D1CE4E5B9u;

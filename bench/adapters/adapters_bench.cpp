@@ -47,8 +47,10 @@ struct Scene {
         constexpr samed::ModelConfig config = samed::variants::samed_config(samed::vit_b(512), 8, 4);
         std::filesystem::create_directory(folder);
         auto const base = samed_test::base_header(config);
-        must(samed_test::write_random(folder / "base.safetensors", base, samed_test::TensorList(base.config).encoder().prompts_and_decoder(), 1));
-        must(samed_test::write_random(adapter(), samed_test::adapter_header(config), samed_test::TensorList(config).lora().prompts_and_decoder(), 2));
+        must(samed_test::write_random(folder / "base.safetensors", base,
+                                      samed_test::TensorList(base.config).encoder().prompts_and_decoder(), 1));
+        must(samed_test::write_random(adapter(), samed_test::adapter_header(config),
+                                      samed_test::TensorList(config).lora().prompts_and_decoder(), 2));
         set = std::make_unique<Set>(must(Set::load(must(samed::ModelFile::open(folder / "base.safetensors")), context)));
         for (auto [name, lora] : {std::pair{"live", LoraMode::live}, std::pair{"merged", LoraMode::merged}})
             must(set->add(name, must(samed::ModelFile::open(adapter())), context, lora));
@@ -62,7 +64,9 @@ Scene& scene() {
     return s;
 }
 
-char const* name(LoraMode lora) { return lora == LoraMode::live ? "live" : "merged"; }
+char const* name(LoraMode lora) {
+    return lora == LoraMode::live ? "live" : "merged";
+}
 
 void take(benchmark::State& state) {
     Scene& s = scene();
@@ -87,10 +91,26 @@ void infer(benchmark::State& state, LoraMode lora) {
 }
 
 BENCHMARK(take)->Name("adapters/take");
-BENCHMARK_CAPTURE(load, live, LoraMode::live)->Name("adapters/load/live")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
-BENCHMARK_CAPTURE(load, merged, LoraMode::merged)->Name("adapters/load/merged")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
-BENCHMARK_CAPTURE(infer, merged, LoraMode::merged)->Name("adapters/inference/merged")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
-BENCHMARK_CAPTURE(infer, live, LoraMode::live)->Name("adapters/inference/live")->Unit(benchmark::kMillisecond)->MeasureProcessCPUTime()->UseRealTime();
+BENCHMARK_CAPTURE(load, live, LoraMode::live)
+    ->Name("adapters/load/live")
+    ->Unit(benchmark::kMillisecond)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime();
+BENCHMARK_CAPTURE(load, merged, LoraMode::merged)
+    ->Name("adapters/load/merged")
+    ->Unit(benchmark::kMillisecond)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime();
+BENCHMARK_CAPTURE(infer, merged, LoraMode::merged)
+    ->Name("adapters/inference/merged")
+    ->Unit(benchmark::kMillisecond)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime();
+BENCHMARK_CAPTURE(infer, live, LoraMode::live)
+    ->Name("adapters/inference/live")
+    ->Unit(benchmark::kMillisecond)
+    ->MeasureProcessCPUTime()
+    ->UseRealTime();
 
 }  // namespace
 

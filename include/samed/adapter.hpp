@@ -16,7 +16,9 @@ template <Variant V>
 Result<void> check_variant(ModelFile const& file) {
     ModelHeader const& h = file.header();
     if (h.variant != V::name)
-        return fail(ErrorCode::invalid_argument, "samed.variant", V::name, h.variant).in(file.path()).advise("open the file with its own variant's type");
+        return fail(ErrorCode::invalid_argument, "samed.variant", V::name, h.variant)
+            .in(file.path())
+            .advise("open the file with its own variant's type");
     auto pinned = check_pinned(V::config, h.config);
     if (!pinned) return pinned.error().in(file.path());
     return {};
@@ -27,7 +29,9 @@ Result<void> check_variant(ModelFile const& file) {
 inline Result<void> check_base(ModelFile const& base) {
     if (base.header().adapter) return fail(ErrorCode::invalid_argument, "samed.kind", "a base model", "an adapter").in(base.path());
     if (base.header().merged || base.header().config.rank > 0)
-        return fail(ErrorCode::base_mismatch, "base", "a model without LoRA", "one that already has it").in(base.path()).advise("convert the base without --adapter");
+        return fail(ErrorCode::base_mismatch, "base", "a model without LoRA", "one that already has it")
+            .in(base.path())
+            .advise("convert the base without --adapter");
     return {};
 }
 
@@ -40,18 +44,26 @@ Result<void> check_pair(ModelFile const& base, ModelFile const& adapter) {
     SAMED_CHECK(check_base(base));
     VitConfig const &b = base.header().config.encoder, &a = adapter.header().config.encoder;
     if (b.width != a.width || b.depth != a.depth || b.heads != a.heads)
-        return fail(ErrorCode::base_mismatch, "image encoder", text() << "width " << a.width << ", depth " << a.depth << ", as the adapter was trained on",
-                    text() << "width " << b.width << ", depth " << b.depth).in(base.path());
+        return fail(ErrorCode::base_mismatch, "image encoder",
+                    text() << "width " << a.width << ", depth " << a.depth << ", as the adapter was trained on",
+                    text() << "width " << b.width << ", depth " << b.depth)
+            .in(base.path());
     if (base.header().fingerprint != adapter.header().fingerprint)
-        return fail(ErrorCode::base_mismatch, "samed.fingerprint", short_form(adapter.header().fingerprint), short_form(base.header().fingerprint))
-            .in(base.path()).advise("the adapter was trained on another base checkpoint");
+        return fail(ErrorCode::base_mismatch, "samed.fingerprint", short_form(adapter.header().fingerprint),
+                    short_form(base.header().fingerprint))
+            .in(base.path())
+            .advise("the adapter was trained on another base checkpoint");
     if (!(b == a))
-        return fail(ErrorCode::base_mismatch, "image_size", text() << a.image_size, text() << b.image_size).in(base.path()).advise("convert the base with the adapter's --image-size");
+        return fail(ErrorCode::base_mismatch, "image_size", text() << a.image_size, text() << b.image_size)
+            .in(base.path())
+            .advise("convert the base with the adapter's --image-size");
     if constexpr (sam::shares_transformer<V>) {
         DecoderConfig const &bd = base.header().config.decoder, &ad = adapter.header().config.decoder;
         if (bd.depth != ad.depth || bd.heads != ad.heads || bd.mlp_width != ad.mlp_width)
-            return fail(ErrorCode::base_mismatch, "mask_decoder.transformer", text() << ad.depth << " layers, " << ad.heads << " heads, width " << ad.mlp_width,
-                        text() << bd.depth << " layers, " << bd.heads << " heads, width " << bd.mlp_width).in(base.path());
+            return fail(ErrorCode::base_mismatch, "mask_decoder.transformer",
+                        text() << ad.depth << " layers, " << ad.heads << " heads, width " << ad.mlp_width,
+                        text() << bd.depth << " layers, " << bd.heads << " heads, width " << bd.mlp_width)
+                .in(base.path());
     }
     return {};
 }
@@ -69,8 +81,9 @@ public:
     /// @param options       `lora` merged: copies of q and v with LoRA added, in the adapter's own memory
     /// @param asked         collects the tensor names of `file`
     /// @errors as Base::load
-    static Result<std::shared_ptr<Adapter const>> load(ModelFile const& file, ModelFile const& base_file, C& context, Base<V, C> const& base,
-                                                       bool lora_in_base, LoadOptions const& options, AskedTensors& asked) {
+    static Result<std::shared_ptr<Adapter const>> load(ModelFile const& file, ModelFile const& base_file, C& context,
+                                                       Base<V, C> const& base, bool lora_in_base, LoadOptions const& options,
+                                                       AskedTensors& asked) {
         ModelConfig const& config = file.header().config;
         int const width = config.encoder.neck_width, grid = config.encoder.grid();
         auto adapter = std::make_shared<Adapter>();
@@ -80,8 +93,8 @@ public:
         WeightLoader<C> copies(context, base_file, adapter->memory_, detail::storage_of(base_file, options), again);
         WeightLoader<C>* const merge = options.lora == adapters::LoraMode::merged ? &copies : nullptr;
         SAMED_TRY(adapter->blocks_, base.encoder().bind(loader, !lora_in_base, merge));
-        SAMED_TRY(adapter->prompt_encoder_,
-                  sam::PromptEncoder<C>::load(loader, config.encoder.image_size, grid, width, config.prompt.mask_channels, base.image_pe()));
+        SAMED_TRY(adapter->prompt_encoder_, sam::PromptEncoder<C>::load(loader, config.encoder.image_size, grid, width,
+                                                                        config.prompt.mask_channels, base.image_pe()));
         SAMED_TRY(adapter->mask_decoder_, MaskDecoder::load(loader, width, config.decoder, base.transformer(), merge));
         return std::shared_ptr<Adapter const>(std::move(adapter));
     }

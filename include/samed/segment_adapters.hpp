@@ -61,8 +61,8 @@ struct AdapterCall {
 /// `segment(set, image, {.adapter = "liver"})`: as segment on an opened model.
 /// @errors unknown_name besides those
 template <Variant V, FloatImage Image>
-    requires(V::semantic)
-Result<xt::xtensor<std::uint8_t, 2>> segment(OpenAdapterSet<V> const& set, Image const& image, AdapterCall const& call) {
+requires(V::semantic) Result<xt::xtensor<std::uint8_t, 2>> segment(OpenAdapterSet<V> const& set, Image const& image,
+                                                                   AdapterCall const& call) {
     SAMED_TRY(OpenModel<V> const model, set.model(call.adapter));
     return segment(model, image, call.prompts);
 }

@@ -18,8 +18,12 @@ using Model = samed::Model<samed::variants::Samed<>, samed::CpuContext>;
 
 namespace {
 
-bool is_base(std::string const& n) { return is_encoder(n) && !is_lora(n); }
-bool is_adapter(std::string const& n) { return !is_base(n); }
+bool is_base(std::string const& n) {
+    return is_encoder(n) && !is_lora(n);
+}
+bool is_adapter(std::string const& n) {
+    return !is_base(n);
+}
 
 /// The tensors of a decoder with `masks` tokens, out of one with more.
 struct FewerMasks {
@@ -42,18 +46,20 @@ struct Files {
         FewerMasks const fewer{4};
         write_part(whole, base.path, is_base, [](auto& h) { h.config.rank = 0; });
         write_part(whole, eight.path, is_adapter, [](auto& h) { h.adapter = true; });
-        write_part(whole, three.path, [&](auto const& n) { return is_adapter(n) && fewer.keep(n); },
-                   [](auto& h) {
-                       h.adapter = true;
-                       h.config.decoder.mask_tokens = 4;
-                       h.classes.resize(3);
-                   },
-                   [&](auto const& n) { return fewer.rows(n); });
-        write_part(whole, decoder.path, [](auto const& n) { return is_adapter(n) && !is_lora(n); },
-                   [](auto& h) {
-                       h.adapter = true;
-                       h.config.rank = 0;
-                   });
+        write_part(
+            whole, three.path, [&](auto const& n) { return is_adapter(n) && fewer.keep(n); },
+            [](auto& h) {
+                h.adapter = true;
+                h.config.decoder.mask_tokens = 4;
+                h.classes.resize(3);
+            },
+            [&](auto const& n) { return fewer.rows(n); });
+        write_part(
+            whole, decoder.path, [](auto const& n) { return is_adapter(n) && !is_lora(n); },
+            [](auto& h) {
+                h.adapter = true;
+                h.config.rank = 0;
+            });
     }
 };
 
@@ -104,8 +110,9 @@ TEST_SUITE("adapter_set") {
         samed::CpuContext context(1);
         Set set = Set::load(open_file(files.base.path), context).value();
         TemporaryFile const stranger("stranger");
-        write_part(open_file(files.eight.path), stranger.path, [](auto const&) { return true; },
-                   [](auto& h) { h.fingerprint[0] = h.fingerprint[0] == '0' ? '1' : '0'; });
+        write_part(
+            open_file(files.eight.path), stranger.path, [](auto const&) { return true; },
+            [](auto& h) { h.fingerprint[0] = h.fingerprint[0] == '0' ? '1' : '0'; });
         auto const refused = set.add("x", open_file(stranger.path), context);
         REQUIRE(!refused);
         CHECK(refused.error().code == ErrorCode::base_mismatch);
@@ -204,7 +211,8 @@ TEST_SUITE("adapter_set") {
         std::size_t const live = set.weight_bytes() - alone;
         REQUIRE(set.add("merged", open_file(adapter.path), context, LoraMode::merged).has_value());
         std::size_t const merged = set.weight_bytes() - alone - live;
-        MESSAGE("adapter file " << file_bytes / 1e6 << " MB, live " << double(live) / 1e6 << " MB, merged " << double(merged) / 1e6 << " MB");
+        MESSAGE("adapter file " << file_bytes / 1e6 << " MB, live " << double(live) / 1e6 << " MB, merged " << double(merged) / 1e6
+                                << " MB");
         CHECK(double(live) <= 1.05 * file_bytes);
         double const q_and_v = 2.0 * config.encoder.depth * config.encoder.width * config.encoder.width * sizeof(float);
         CHECK(double(merged) <= 1.05 * file_bytes + q_and_v);

@@ -15,9 +15,12 @@ struct Pair {
 
     Pair(std::string const& name, bool with_transformer) : base(name + "_any_base"), adapter(name + "_any_adapter") {
         auto const whole = open_file(golden_model(name));
-        auto const is_base = [=](std::string const& n) { return (is_encoder(n) || (with_transformer && is_transformer(n))) && !is_lora(n); };
+        auto const is_base = [=](std::string const& n) {
+            return (is_encoder(n) || (with_transformer && is_transformer(n))) && !is_lora(n);
+        };
         write_part(whole, base.path, is_base, [](auto& h) { h.config.rank = 0; });
-        write_part(whole, adapter.path, [&](auto const& n) { return !is_base(n); }, [](auto& h) { h.adapter = true; });
+        write_part(
+            whole, adapter.path, [&](auto const& n) { return !is_base(n); }, [](auto& h) { h.adapter = true; });
     }
 };
 
@@ -61,7 +64,8 @@ TEST_SUITE("adapter_set/any_model") {
         REQUIRE(!mixed);
         CHECK(mixed.error().code == ErrorCode::base_mismatch);
         TemporaryFile const other("any_other");
-        write_part(open_file(golden_model("mobile_sam")), other.path, [](auto const&) { return true; }, [](auto& h) { h.variant = "large_sam"; });
+        write_part(
+            open_file(golden_model("mobile_sam")), other.path, [](auto const&) { return true; }, [](auto& h) { h.variant = "large_sam"; });
         auto const unknown = AnyModel::open(other.path);
         REQUIRE(!unknown);
         CHECK(unknown.error().code == ErrorCode::unknown_name);

@@ -8,7 +8,8 @@ namespace {
 struct TableCase {
     int batch, height, width, heads, head_dim, window;
 };
-TableCase const cases[] = {{1, 1, 1, 1, 8, 2}, {2, 7, 7, 2, 8, 7}, {1, 9, 13, 3, 16, 4}, {1, 16, 10, 2, 32, 7}, {1, 15, 15, 1, 32, 14}, {1, 5, 6, 2, 8, 0}};
+TableCase const cases[] = {{1, 1, 1, 1, 8, 2},    {2, 7, 7, 2, 8, 7},     {1, 9, 13, 3, 16, 4},
+                           {1, 16, 10, 2, 32, 7}, {1, 15, 15, 1, 32, 14}, {1, 5, 6, 2, 8, 0}};
 
 struct TableProblem {
     TableCase c;
@@ -26,7 +27,8 @@ struct TableProblem {
         pad_value = random.vector(width);
     }
     template <class C, class T>
-    std::vector<T> run(C& context, std::vector<T> const& q, std::vector<T> const& bias, std::vector<T> const& key, std::vector<T> const& value) const {
+    std::vector<T> run(C& context, std::vector<T> const& q, std::vector<T> const& bias, std::vector<T> const& key,
+                       std::vector<T> const& value) const {
         std::vector<T> out(std::size_t(c.batch) * c.height * c.width * c.heads * c.head_dim);
         kernels::ImageAttentionArgs<T> a;
         a.batch = c.batch;
@@ -41,8 +43,10 @@ struct TableProblem {
         a.pad_value = value.data();
         a.scale = T(1) / std::sqrt(T(c.head_dim));
         a.out = out.data();
-        if constexpr (std::is_same_v<C, CpuContext>) run_planned(context, [&](CpuContext& x) { image_attention(x, a); });
-        else image_attention(context, a);
+        if constexpr (std::is_same_v<C, CpuContext>)
+            run_planned(context, [&](CpuContext& x) { image_attention(x, a); });
+        else
+            image_attention(context, a);
         return out;
     }
 };
@@ -56,7 +60,8 @@ TEST_SUITE("kernels/attention_bias_table") {
             TableProblem const p(c, ++seed);
             CAPTURE(seed);
             ReferenceContext<double> reference;
-            auto const expected = p.run<ReferenceContext<double>, double>(reference, widened(p.qkv), widened(p.table), widened(p.pad_key), widened(p.pad_value));
+            auto const expected = p.run<ReferenceContext<double>, double>(reference, widened(p.qkv), widened(p.table), widened(p.pad_key),
+                                                                          widened(p.pad_value));
             std::vector<float> first;
             for (Isa isa : isas()) {
                 CAPTURE(name(isa));

@@ -20,7 +20,8 @@ DepthwiseCase const cases[] = {
 };
 
 template <class C, class T>
-std::vector<T> convolve(C& context, DepthwiseCase const& c, std::vector<T> const& x, std::vector<T> const& weight, std::vector<T> const& bias) {
+std::vector<T> convolve(C& context, DepthwiseCase const& c, std::vector<T> const& x, std::vector<T> const& weight,
+                        std::vector<T> const& bias) {
     kernels::DepthwiseConv2dArgs<T> a;
     a.batch = c.batch;
     a.height = c.height;
@@ -42,7 +43,8 @@ std::vector<T> convolve(C& context, DepthwiseCase const& c, std::vector<T> const
 }  // namespace
 
 TEST_SUITE("kernels/depthwise_conv2d") {
-    TEST_CASE("every instruction set is within 1e-5 of the reference in double; those with fma give the same bits on any number of threads") {
+    TEST_CASE(
+        "every instruction set is within 1e-5 of the reference in double; those with fma give the same bits on any number of threads") {
         std::uint64_t seed = 0;
         for (DepthwiseCase const& c : cases) {
             CAPTURE(seed);

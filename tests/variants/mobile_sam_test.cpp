@@ -11,8 +11,8 @@ using samed::ErrorCode;
 using samed::variants::MobileSam;
 
 TEST_SUITE("variants/mobile_sam") {
-    TEST_CASE_TEMPLATE("every stage of TinyViT and the masks of a point are within 1e-4 of the authors' code", C, samed::ReferenceContext<float>,
-                       samed::ReferenceContext<double>, samed::CpuContext) {
+    TEST_CASE_TEMPLATE("every stage of TinyViT and the masks of a point are within 1e-4 of the authors' code", C,
+                       samed::ReferenceContext<float>, samed::ReferenceContext<double>, samed::CpuContext) {
         using T = typename C::Scalar;
         GoldenCase const golden = GoldenCase::open("mobile_sam");
         C context;
@@ -68,7 +68,8 @@ TEST_SUITE("variants/mobile_sam") {
         auto const input = golden.stage("input").values;
         std::vector<float> two(2 * input.size()), one(model.embedding_count()), other(one.size()), both(2 * one.size());
         std::copy(input.begin(), input.end(), two.begin());
-        std::transform(input.begin(), input.end(), two.begin() + static_cast<std::ptrdiff_t>(input.size()), [](float v) { return 0.5f - v; });
+        std::transform(input.begin(), input.end(), two.begin() + static_cast<std::ptrdiff_t>(input.size()),
+                       [](float v) { return 0.5f - v; });
         REQUIRE(model.encode(context, 1, two.data(), one.data()).has_value());
         REQUIRE(model.encode(context, 1, two.data() + input.size(), other.data()).has_value());
         REQUIRE(model.encode(context, 2, two.data(), both.data()).has_value());
@@ -88,10 +89,12 @@ TEST_SUITE("variants/mobile_sam") {
         CHECK(error_of(golden_model("sam_prompts")).where.view() == "samed.variant");
         TemporaryFile const fewer("mobile_fewer"), wide("mobile_wide");
         std::string const table = "image_encoder.layers.2.blocks.1.attn.attention_biases";
-        write_part(whole, fewer.path, [&](auto const& n) { return n != table; }, [](auto&) {});
+        write_part(
+            whole, fewer.path, [&](auto const& n) { return n != table; }, [](auto&) {});
         CHECK(error_of(fewer.path).code == ErrorCode::missing_tensor);
         CHECK(error_of(fewer.path).where.view() == table);
-        write_part(whole, wide.path, [](auto const&) { return true; }, [](auto& h) { h.config.encoder.width = 64; });
+        write_part(
+            whole, wide.path, [](auto const&) { return true; }, [](auto& h) { h.config.encoder.width = 64; });
         CHECK(error_of(wide.path).where.view() == "samed.config.width");
     }
 }

@@ -17,7 +17,9 @@ using samed::variants::SamedS;
 
 namespace {
 
-bool is_base(std::string const& n) { return (is_encoder(n) || is_transformer(n)) && !is_lora(n); }
+bool is_base(std::string const& n) {
+    return (is_encoder(n) || is_transformer(n)) && !is_lora(n);
+}
 
 struct Files {
     TemporaryFile base{"s_base"}, adapter{"s_adapter"};
@@ -28,7 +30,8 @@ struct Files {
             h.config.rank = 0;
             h.variant = "sam";
         });
-        write_part(whole, adapter.path, [](auto const& n) { return !is_base(n); }, [](auto& h) { h.adapter = true; });
+        write_part(
+            whole, adapter.path, [](auto const& n) { return !is_base(n); }, [](auto& h) { h.adapter = true; });
     }
 };
 
@@ -70,7 +73,8 @@ TEST_SUITE("variants/samed_s") {
         samed::CpuContext context(1);
         TemporaryFile const encoder_only("s_encoder"), with_transformer("s_full"), other("s_other");
         auto const whole = open_file(golden_model("samed_s"));
-        write_part(whole, encoder_only.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
+        write_part(
+            whole, encoder_only.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
         auto const load = [&](std::string const& base, std::string const& adapter) {
             return samed::Model<SamedS<>, samed::CpuContext>::load(open_file(base), open_file(adapter), context);
         };
@@ -78,11 +82,13 @@ TEST_SUITE("variants/samed_s") {
         REQUIRE(!missing);
         CHECK(missing.error().code == ErrorCode::missing_tensor);
         CHECK(missing.error().where.view().substr(0, 25) == "mask_decoder.transformer.");
-        write_part(whole, with_transformer.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
+        write_part(
+            whole, with_transformer.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
         auto const unexpected = load(files.base.path, with_transformer.path);
         REQUIRE(!unexpected);
         CHECK(unexpected.error().code == ErrorCode::unexpected_tensor);
-        write_part(open_file(files.base.path), other.path, [](auto const&) { return true; }, [](auto& h) { h.config.decoder.heads = 2; });
+        write_part(
+            open_file(files.base.path), other.path, [](auto const&) { return true; }, [](auto& h) { h.config.decoder.heads = 2; });
         auto const heads = load(other.path, files.adapter.path);
         REQUIRE(!heads);
         CHECK(heads.error().code == ErrorCode::base_mismatch);

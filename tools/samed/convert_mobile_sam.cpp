@@ -15,17 +15,25 @@ constexpr std::string_view conv_end = ".c.weight";
 constexpr int stages = 4;
 constexpr double batch_norm_eps = 1e-5;
 
-bool starts_with(std::string_view s, std::string_view prefix) { return s.substr(0, prefix.size()) == prefix; }
-bool ends_with(std::string_view s, std::string_view end) { return s.size() >= end.size() && s.substr(s.size() - end.size()) == end; }
+bool starts_with(std::string_view s, std::string_view prefix) {
+    return s.substr(0, prefix.size()) == prefix;
+}
+bool ends_with(std::string_view s, std::string_view end) {
+    return s.size() >= end.size() && s.substr(s.size() - end.size()) == end;
+}
 
-std::string layer(int i) { return "image_encoder.layers." + std::to_string(i) + "."; }
+std::string layer(int i) {
+    return "image_encoder.layers." + std::to_string(i) + ".";
+}
 
 Result<int> count_blocks(NamedTensors const& base, int i) {
     std::string const suffix = i == 0 ? ".conv1.c.weight" : ".attn.qkv.weight";
     int n = 0;
     while (n <= VitConfig::max_depth && base.find(layer(i) + "blocks." + std::to_string(n) + suffix)) ++n;
     if (n == 0 || n > VitConfig::max_depth)
-        return fail(ErrorCode::missing_tensor, layer(i) + "blocks.0" + suffix, text() << "1.." << VitConfig::max_depth << " blocks", text() << n).in(base.path());
+        return fail(ErrorCode::missing_tensor, layer(i) + "blocks.0" + suffix, text() << "1.." << VitConfig::max_depth << " blocks",
+                    text() << n)
+            .in(base.path());
     return n;
 }
 
@@ -97,7 +105,9 @@ Result<void> add_conv(NamedTensors const& base, std::string const& name, Checkpo
 
 }  // namespace
 
-bool has_tiny_vit(NamedTensors const& base) { return base.find("image_encoder.patch_embed.seq.0.c.weight") != nullptr; }
+bool has_tiny_vit(NamedTensors const& base) {
+    return base.find("image_encoder.patch_embed.seq.0.c.weight") != nullptr;
+}
 
 bool is_left_of_training(std::string_view name) {
     return starts_with(name, encoder) && (ends_with(name, ".bn.num_batches_tracked") || starts_with(name, "image_encoder.norm_head.") ||
@@ -134,7 +144,8 @@ Result<std::vector<TensorSpec>> tiny_vit_tensors(NamedTensors const& base) {
         if (std::size_t const at = name.find(".attn.qkv."); at != std::string::npos) {
             SAMED_TRY(int const heads, base.size(name.substr(0, at) + ".attn.attention_biases", 2, 0));
             if (tensor->shape.empty() || tensor->shape[0] % (3 * heads) != 0)
-                return fail(ErrorCode::shape_mismatch, name, text() << "a multiple of 3 x " << heads << " rows", shape_text(tensor->shape)).in(base.path());
+                return fail(ErrorCode::shape_mismatch, name, text() << "a multiple of 3 x " << heads << " rows", shape_text(tensor->shape))
+                    .in(base.path());
             spec.make = SortedQkv{&base, name, static_cast<std::size_t>(heads)};
         }
         out.push_back(std::move(spec));

@@ -12,8 +12,7 @@ struct Attention {
     std::string_view prefix;
     char const* name;
 };
-constexpr Attention of_a_layer[] = {
-    {"sa_", ".self_attn"}, {"cti_", ".cross_attn_token_to_image"}, {"cit_", ".cross_attn_image_to_token"}};
+constexpr Attention of_a_layer[] = {{"sa_", ".self_attn"}, {"cti_", ".cross_attn_token_to_image"}, {"cit_", ".cross_attn_image_to_token"}};
 constexpr char transformer[] = "mask_decoder.transformer.";
 
 std::string projection(std::string const& attention, char part, char matrix) {
@@ -34,8 +33,8 @@ std::vector<DecoderLora> decoder_lora(ModelConfig const& config) {
             for (int i = 0; i < 2 * config.decoder.depth; ++i) {
                 char number[16];
                 std::snprintf(number, sizeof number, "_%03d", i);
-                add(std::string(kind.prefix) + matrix + number, "layers." + std::to_string(i / 2) + kind.name, i % 2 == 0 ? 'q' : 'v', matrix,
-                    kind.prefix == "sa_" ? n : n / 2);
+                add(std::string(kind.prefix) + matrix + number, "layers." + std::to_string(i / 2) + kind.name, i % 2 == 0 ? 'q' : 'v',
+                    matrix, kind.prefix == "sa_" ? n : n / 2);
             }
     for (char part : {'q', 'v'})
         for (char matrix : {'a', 'b'}) add(std::string("fati_") + part + matrix, "final_attn_token_to_image", part, matrix, n / 2);

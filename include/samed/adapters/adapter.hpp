@@ -67,7 +67,9 @@ concept CallsQkv = requires(typename A::template Bound<C> const& b, C& c, kernel
     b.qkv(c, QkvPart::q, a);
 };
 template <class A, class C>
-concept CallsAttnOut = requires(typename A::template Bound<C> const& b, C& c, typename C::Scalar* y) { b.attn_out(c, GridInfo{}, y); };
+concept CallsAttnOut = requires(typename A::template Bound<C> const& b, C& c, typename C::Scalar* y) {
+    b.attn_out(c, GridInfo{}, y);
+};
 template <class A, class C>
 concept CallsMlpOut = requires(typename A::template Bound<C> const& b, C& c, typename C::Scalar const* n, typename C::Scalar* x) {
     b.mlp_out(c, GridInfo{}, n, x);
@@ -114,8 +116,10 @@ struct Identity {
 /// A's weights at `where`; merged copies where `base` is given and A can merge.
 template <class A, class C, class Where>
 Result<typename A::template Bound<C>> bind(WeightLoader<C>& loader, Where const& where, WeightLoader<C>* base) {
-    if constexpr (requires { A::template Bound<C>::bind(loader, where, base); }) return A::template Bound<C>::bind(loader, where, base);
-    else return A::template Bound<C>::bind(loader, where);
+    if constexpr (requires { A::template Bound<C>::bind(loader, where, base); })
+        return A::template Bound<C>::bind(loader, where, base);
+    else
+        return A::template Bound<C>::bind(loader, where);
 }
 
 }  // namespace samed::adapters

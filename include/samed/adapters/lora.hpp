@@ -22,7 +22,8 @@ struct LoraNames {
 inline LoraNames lora_names(BlockInfo const& block, QkvPart part) {
     std::string const qkv = "image_encoder.blocks." + std::to_string(block.index) + ".attn.qkv.", which = part == QkvPart::q ? "_q" : "_v";
     int const c = block.width;
-    return {qkv + "linear_a" + which + ".weight", qkv + "linear_b" + which + ".weight", qkv + "weight", c, c, 3 * c, part == QkvPart::q ? 0 : 2 * c};
+    return {qkv + "linear_a" + which + ".weight", qkv + "linear_b" + which + ".weight", qkv + "weight", c, c, 3 * c,
+            part == QkvPart::q ? 0 : 2 * c};
 }
 
 /// SAMed_s' names: the decoder's attentions have a weight a projection.

@@ -109,7 +109,8 @@ public:
     /// @param y  [B, H', W', channels]
     void operator()(C& context, int batch, int height, int width, Scalar const* x, Scalar* y,
                     kernels::Activation activation = kernels::Activation::none) const {
-        depthwise_conv2d(context, kernels::DepthwiseConv2dArgs<Scalar>{batch, height, width, channels_, 3, stride_, 1, x, weight_, bias_, y, activation});
+        depthwise_conv2d(context, kernels::DepthwiseConv2dArgs<Scalar>{batch, height, width, channels_, 3, stride_, 1, x, weight_, bias_, y,
+                                                                       activation});
     }
 
 private:
@@ -138,7 +139,8 @@ public:
     /// @param y  [B, 2H, 2W, out]
     void operator()(C& context, int batch, int height, int width, Scalar const* x, Scalar* y,
                     kernels::Activation activation = kernels::Activation::none) const {
-        conv_transpose2d(context, kernels::ConvTranspose2dArgs<Scalar, typename C::Matrix>{batch, height, width, in_, out_, x, weight_, bias_, y, activation});
+        conv_transpose2d(context, kernels::ConvTranspose2dArgs<Scalar, typename C::Matrix>{batch, height, width, in_, out_, x, weight_,
+                                                                                           bias_, y, activation});
     }
 
 private:

@@ -25,8 +25,8 @@ public:
     /// Reads `mask_decoder.*`. Every width follows from the embedding's; SAM's IoU head has the embedding's width too.
     /// @param shared  a transformer that the base owns, or null: read it from this file
     /// @param base    as adapters::bind, for the slot
-    static Result<MaskDecoder> load(WeightLoader<C>& loader, int width, DecoderConfig const& config, TwoWayTransformer<C> const* shared = nullptr,
-                                    WeightLoader<C>* base = nullptr) {
+    static Result<MaskDecoder> load(WeightLoader<C>& loader, int width, DecoderConfig const& config,
+                                    TwoWayTransformer<C> const* shared = nullptr, WeightLoader<C>* base = nullptr) {
         std::string const name = "mask_decoder.";
         MaskDecoder d;
         d.width_ = width;
@@ -34,7 +34,8 @@ public:
         if (shared) {
             d.transformer_ = *shared;
         } else {
-            SAMED_TRY(d.transformer_, TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads, config.mlp_width));
+            SAMED_TRY(d.transformer_,
+                      TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads, config.mlp_width));
         }
         SAMED_TRY(d.adapters_, (TwoWayAdapters<Slot, C>::bind(loader, transformer_name, config.depth, width, base)));
         SAMED_TRY(std::vector<float> tokens, loader.host(name + "iou_token.weight", {1, width}));
@@ -45,7 +46,8 @@ public:
         SAMED_TRY(d.upscale_norm_, nn::LayerNorm<C>::load(loader, name + "output_upscaling.1", width / 4, 1e-6));
         SAMED_TRY(d.upscale2_, nn::ConvTranspose2d<C>::load(loader, name + "output_upscaling.3", width / 4, width / 8));
         for (int m = 0; m < config.mask_tokens; ++m) {
-            SAMED_TRY(nn::Mlp3<C> mlp, nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width, width / 8));
+            SAMED_TRY(nn::Mlp3<C> mlp,
+                      nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width, width / 8));
             d.hypernetworks_.push_back(std::move(mlp));
         }
         SAMED_TRY(d.iou_head_, nn::Mlp3<C>::load(loader, name + "iou_prediction_head", width, width, config.mask_tokens));
@@ -91,8 +93,8 @@ public:
     /// @param dense           added to the embedding
     /// @param low_res_logits  [B, M, 4g, 4g]
     /// @param iou             [B, M] predicted IoU, or null: SAMed has no use for it
-    void operator()(C& context, int batch, int grid, Scalar const* embedding, Scalar const* image_pe, int sparse_count, Scalar const* sparse,
-                    DenseEmbedding<Scalar> dense, Scalar* low_res_logits, Scalar* iou) const {
+    void operator()(C& context, int batch, int grid, Scalar const* embedding, Scalar const* image_pe, int sparse_count,
+                    Scalar const* sparse, DenseEmbedding<Scalar> dense, Scalar* low_res_logits, Scalar* iou) const {
         decode(context, batch, grid, image_pe, sparse_count, low_res_logits, iou, [&](Scalar* query_pe, Scalar* keys) {
             assemble(context, batch, sparse_count, sparse, query_pe);
             add(context, kernels::AddArgs<Scalar>{std::int64_t{batch} * grid * grid * width_, dense.period, embedding, dense.data, keys});
@@ -118,7 +120,8 @@ public:
 private:
     /// @param fill  writes the tokens [B, tokens, C] and the image's keys [B, g * g, C] as they enter the transformer
     template <class Fill>
-    void decode(C& context, int batch, int grid, Scalar const* image_pe, int sparse_count, Scalar* low_res_logits, Scalar* iou, Fill const& fill) const {
+    void decode(C& context, int batch, int grid, Scalar const* image_pe, int sparse_count, Scalar* low_res_logits, Scalar* iou,
+                Fill const& fill) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         int const token_count = tokens(sparse_count), cells = grid * grid;

@@ -25,8 +25,8 @@ struct DenseEmbedding {
 /// it for all of its adapters.
 template <Backend C>
 struct ImagePe {
-    std::vector<float> gaussian;                   ///< [2, C / 2]
-    typename C::Scalar const* values = nullptr;    ///< [grid, grid, C]; null when the base's file has no prompt encoder
+    std::vector<float> gaussian;                 ///< [2, C / 2]
+    typename C::Scalar const* values = nullptr;  ///< [grid, grid, C]; null when the base's file has no prompt encoder
 
     static constexpr char name[] = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
@@ -48,7 +48,8 @@ public:
 
     /// Reads `prompt_encoder.*`.
     /// @param shared  used where its matrix is this file's
-    static Result<PromptEncoder> load(WeightLoader<C>& loader, int image_size, int grid, int width, int mask_channels, ImagePe<C> const& shared = {}) {
+    static Result<PromptEncoder> load(WeightLoader<C>& loader, int image_size, int grid, int width, int mask_channels,
+                                      ImagePe<C> const& shared = {}) {
         std::string const name = "prompt_encoder.";
         PromptEncoder p;
         p.image_size_ = image_size;
@@ -59,7 +60,8 @@ public:
         bool const same = shared.values && gaussian == shared.gaussian;
         p.position_ = nn::PositionEmbedding(std::move(gaussian));
         for (int i = 0; i < 4; ++i) {
-            SAMED_TRY(p.point_embeddings_[std::size_t(i)], loader.host(name + "point_embeddings." + std::to_string(i) + ".weight", {1, width}));
+            SAMED_TRY(p.point_embeddings_[std::size_t(i)],
+                      loader.host(name + "point_embeddings." + std::to_string(i) + ".weight", {1, width}));
         }
         SAMED_TRY(p.not_a_point_embed_, loader.host(name + "not_a_point_embed.weight", {1, width}));
         SAMED_TRY(p.no_mask_embed_, loader.vector(name + "no_mask_embed.weight", {1, width}));
@@ -87,8 +89,10 @@ public:
         float* at = tokens.data();
         auto const padding = [&] { at = std::copy(not_a_point_embed_.begin(), not_a_point_embed_.end(), at); };
         for (Point const& p : prompts.points) {
-            if (p.label < 0) padding();
-            else at = encode(p.x, p.y, point_embeddings_[p.label == 1 ? 1 : 0], at);
+            if (p.label < 0)
+                padding();
+            else
+                at = encode(p.x, p.y, point_embeddings_[p.label == 1 ? 1 : 0], at);
         }
         if (!prompts.points.empty() && !prompts.box) padding();
         if (prompts.box) {

@@ -121,11 +121,13 @@ class TwoWayTransformer {
 public:
     using Scalar = typename C::Scalar;
 
-    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads, int mlp_width) {
+    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads,
+                                          int mlp_width) {
         TwoWayTransformer t;
         t.width_ = width;
         for (int i = 0; i < depth; ++i) {
-            SAMED_TRY(TwoWayBlock<C> layer, TwoWayBlock<C>::load(loader, name + ".layers." + std::to_string(i), width, heads, mlp_width, i == 0));
+            SAMED_TRY(TwoWayBlock<C> layer,
+                      TwoWayBlock<C>::load(loader, name + ".layers." + std::to_string(i), width, heads, mlp_width, i == 0));
             t.layers_.push_back(std::move(layer));
         }
         SAMED_TRY(t.final_attn_, nn::Attention<C>::load(loader, name + ".final_attn_token_to_image", width, width / 2, heads));

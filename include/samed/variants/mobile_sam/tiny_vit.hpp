@@ -70,7 +70,9 @@ public:
             e.layers_.push_back(std::move(stage));
         }
         if (width != facts.width())
-            return fail(ErrorCode::shape_mismatch, "samed.config.width", text() << width << ", as the last stage's tensors", text() << facts.width()).in(loader.file().path());
+            return fail(ErrorCode::shape_mismatch, "samed.config.width", text() << width << ", as the last stage's tensors",
+                        text() << facts.width())
+                .in(loader.file().path());
         SAMED_TRY(e.neck_, sam::Neck<C>::load(loader, width, facts.neck_width()));
         return e;
     }

@@ -116,7 +116,8 @@ public:
         SAMED_TRY(int const offsets, loader.size(biases, 1));
         b.window_ = static_cast<int>(std::lround(std::sqrt(static_cast<double>(offsets))));
         if (b.window_ * b.window_ != offsets || width % b.heads_ != 0)
-            return fail(ErrorCode::shape_mismatch, biases, text() << "a divisor of " << width << " heads, a square of offsets", text() << b.heads_ << " x " << offsets)
+            return fail(ErrorCode::shape_mismatch, biases, text() << "a divisor of " << width << " heads, a square of offsets",
+                        text() << b.heads_ << " x " << offsets)
                 .in(loader.file().path());
         SAMED_TRY(int const hidden, loader.size(name + ".mlp.fc1.weight", 0));
         SAMED_TRY(b.norm1_, nn::LayerNorm<C>::load(loader, attn + ".norm", width, eps));
