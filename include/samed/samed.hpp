@@ -4,11 +4,15 @@
 //     auto model = samed::open<samed::Samed>("brain.safetensors");
 //     auto labels = samed::segment(*model, image);
 //
+// Clicks and boxes: samed::Predictor; everything in an image: samed::AutomaticMaskGenerator.
 // Volumes add segment_volume.hpp, several adapters on one base add segment_adapters.hpp. A program that does not know the variant of
 // its files, or wants to compile in a moment, takes any_model.hpp instead.
 #pragma once
 
+#include <samed/automatic_mask_generator.hpp>
 #include <samed/core/version.hpp>
+#include <samed/predictor.hpp>
+#include <samed/prompted_open_model.hpp>
 #include <samed/segment.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
