@@ -29,4 +29,9 @@ if [ -z "$samed" ]; then
     [ -n "$samed" ] || { echo "parity.sh: the build made no samed executable" >&2; exit 1; }
 fi
 
-exec "$python" "$root/tools/golden/parity.py" --samed "$samed" "$@"
+status=0
+"$python" "$root/tools/golden/parity.py" --samed "$samed" "$@" || status=1
+case " $* " in *" --all "*)
+    "$python" "$root/tools/golden/parity_masks.py" --samed "$samed" --checkpoint "$root/examples/data/brain_sam.safetensors" --full || status=1
+esac
+exit $status

@@ -1,14 +1,15 @@
 """Compares `samed masks` and `samed predict` with the public `segment_anything` package on the same weights: every automatic mask,
 its box and its place in the list, and the masks of points and boxes.
 
-Models: a SAM checkpoint of any size (--checkpoint), and ViT-B at 1024 pixels with random weights (--full). Images: a photograph
-(--image, else matplotlib's sample portrait) and a slice of examples/data/brain.nii.gz. Thresholds are lowered until there are at
+Models: SAM weights of any size (--checkpoint), and ViT-B at 1024 pixels with random weights (--full). Images: a photograph
+(--image, else matplotlib's sample portrait) and examples/data/brain_slice.png, a slice of an MRI volume. Thresholds are lowered until there are at
 least 50 masks; fewer is a failure. Exits with 1 when a bound is exceeded.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import re
 import subprocess
@@ -25,7 +26,7 @@ from samed_torch import Config, Network, State, randomise
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor
 from segment_anything.modeling import Sam
 
-BRAIN = Path(__file__).resolve().parents[2] / "examples" / "data" / "brain.nii.gz"
+DATA = Path(__file__).resolve().parents[2] / "examples" / "data"
 MIN_MASKS, MIN_IOU, MAX_BOX = 50, 0.999, 1
 TIE = 1e-4  # scores closer than this may swap places or fall on the other side of a threshold
 
@@ -57,9 +58,25 @@ def config_of(state: State) -> Config:
                   mask_channels=state["prompt_encoder.mask_downscaling.3.weight"].shape[0])
 
 
+def read_state(path: Path) -> State:
+    """A .pth checkpoint, or the weights of a model file."""
+    if path.suffix != ".safetensors":
+        return torch.load(path, weights_only=True)
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    types = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    state: State = {}
+    for name, entry in json.loads(data[8:start]).items():
+        if name.startswith(("image_encoder.", "prompt_encoder.", "mask_decoder.")):
+            first, last = entry["data_offsets"]
+            values = torch.frombuffer(bytearray(data[start + first:start + last]), dtype=types[entry["dtype"]])
+            state[name] = values.float().reshape(entry["shape"])
+    return state
+
+
 def from_checkpoint(path: Path, options: dict[str, float]) -> Case:
     """A trained model that takes values of 0..1 without mean and deviation, as examples/data's does."""
-    state = torch.load(path, weights_only=True)
+    state = read_state(path)
     network = Network(config_of(state))
     network.load_state_dict(state)
     recipe = {"name": "unit", "intensity": "none", "mean": 0, "std": 255, "resize": "longest_side", "channels": "rgb"}
@@ -72,21 +89,17 @@ def full_size(options: dict[str, float]) -> Case:
     return Case("ViT-B/1024, random", network, "", [123.675, 116.28, 103.53], [58.395, 57.12, 57.375], options)
 
 
-def brain_slice() -> np.ndarray:
-    import nibabel
-
-    volume = nibabel.load(BRAIN).get_fdata()
-    image = volume[:, :, volume.shape[2] // 2].T
-    low, high = np.percentile(image, [1, 99.5])
-    return np.repeat((np.clip((image - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)[..., None], 3, axis=2)
-
-
-def photograph(path: Path | None) -> np.ndarray:
-    if path is None:
+def load_images(photograph: Path | None) -> dict[str, np.ndarray]:
+    images = {"MRI slice": DATA / "brain_slice.png"}
+    if photograph is None and importlib.util.find_spec("matplotlib"):
         import matplotlib
 
-        path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-    return np.asarray(Image.open(path).convert("RGB"))
+        photograph = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    if photograph is None:
+        print("no photograph: pass --image, or install matplotlib for its sample")
+    else:
+        images["photograph"] = photograph
+    return {name: np.asarray(Image.open(path).convert("RGB")) for name, path in images.items()}
 
 
 def run(*command: object) -> None:
@@ -192,7 +205,7 @@ def compare(case: Case, images: dict[str, np.ndarray], samed: Path, threads: int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samed", type=Path, required=True, help="the samed executable")
-    parser.add_argument("--checkpoint", type=Path, help="a SAM checkpoint of any size")
+    parser.add_argument("--checkpoint", type=Path, help="a SAM checkpoint (.pth) or model file (.safetensors) of any size")
     parser.add_argument("--full", action="store_true", help="also ViT-B at 1024 pixels with random weights (about 3 GB)")
     parser.add_argument("--image", type=Path, help="a photograph")
     parser.add_argument("--points-per-side", type=int, default=12)
@@ -201,7 +214,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
-    images = {"photograph": photograph(a.image), "MRI slice": brain_slice()}
+    images = load_images(a.image)
     low = {"points_per_side": a.points_per_side, "pred_iou_thresh": a.pred_iou_thresh, "stability_score_thresh": a.stability_score_thresh,
            "box_nms_thresh": 0.95}
     good = True
