@@ -19,7 +19,9 @@
 
 namespace samed_cli {
 
-inline std::string golden(std::string const& name) { return std::string(SAMED_TEST_DATA) + "/golden/" + name; }
+inline std::string golden(std::string const& name) {
+    return std::string(SAMED_TEST_DATA) + "/golden/" + name;
+}
 
 inline std::string slurp(std::string const& path) {
     std::ifstream in(path, std::ios::binary);
@@ -93,6 +95,8 @@ inline Outcome samed_ok(std::vector<std::string> const& arguments) {
     return o;
 }
 
-inline bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
+inline bool contains(std::string const& text, std::string const& part) {
+    return text.find(part) != std::string::npos;
+}
 
 }  // namespace samed_cli

@@ -18,13 +18,16 @@ std::string const base = golden("samed_resize/base.pth"), adapter = golden("same
 
 /// base and adapter at 80 pixels, with any further options.
 std::string converted(Folder const& folder, std::string const& name, std::vector<std::string> const& more = {}) {
-    std::vector<std::string> arguments{"convert", "--base", base, "--adapter", adapter, "--image-size", "80", "--recipe", "none", "-o", folder / name};
+    std::vector<std::string> arguments{"convert", "--base",   base,   "--adapter", adapter,      "--image-size",
+                                       "80",      "--recipe", "none", "-o",        folder / name};
     arguments.insert(arguments.end(), more.begin(), more.end());
     samed_ok(arguments);
     return folder / name;
 }
 
-bool is_position_table(std::string const& name) { return contains(name, "pos_embed") || contains(name, "rel_pos"); }
+bool is_position_table(std::string const& name) {
+    return contains(name, "pos_embed") || contains(name, "rel_pos");
+}
 
 /// Every tensor of `expected` is in `found` with the same shape; position tables within 1e-6, the others to the bit.
 void check_same_tensors(std::string const& found, std::string const& expected) {
@@ -118,12 +121,14 @@ TEST_SUITE("cli/convert") {
             for (std::size_t i = 0; i < y.size(); ++i) worst = std::max(worst, std::fabs(x[i] - y[i]));
             CHECK(worst <= 1e-6f);
         }
-        for (char const* key : {"samed.variant", "samed.fingerprint", "samed.config.width", "samed.config.depth", "samed.config.heads", "samed.recipe.name"}) {
+        for (char const* key : {"samed.variant", "samed.fingerprint", "samed.config.width", "samed.config.depth", "samed.config.heads",
+                                "samed.recipe.name"}) {
             CAPTURE(key);
             CHECK(a.metadata.at(key) == b.metadata.at(key));
         }
         samed_ok({"verify", model});
-        Outcome const adapter_on_it = run_samed({"convert", "--base", from, "--adapter", golden("samed_s/adapter.pth"), "-o", folder / "x"});
+        Outcome const adapter_on_it =
+            run_samed({"convert", "--base", from, "--adapter", golden("samed_s/adapter.pth"), "-o", folder / "x"});
         CHECK(adapter_on_it.code != 0);
         CHECK(contains(adapter_on_it.err, "--adapter"));
         Outcome const as_sam = run_samed({"convert", "--base", from, "--variant", "sam", "-o", folder / "x"});
@@ -146,7 +151,8 @@ TEST_SUITE("cli/convert") {
     TEST_CASE("a window larger than the grid, another decoder, no resize: all tensors to the bit") {
         Folder const folder;
         std::string const model = folder / "m.safetensors";
-        samed_ok({"convert", "--base", golden("samed_window_larger/base.pth"), "--adapter", golden("samed_window_larger/adapter.pth"), "-o", model});
+        samed_ok({"convert", "--base", golden("samed_window_larger/base.pth"), "--adapter", golden("samed_window_larger/adapter.pth"), "-o",
+                  model});
         check_same_tensors(model, golden("samed_window_larger/model.safetensors"));
         CHECK(read_stored(model).metadata.at("samed.recipe.name") == "samed_ct");
     }
@@ -163,7 +169,8 @@ TEST_SUITE("cli/convert") {
         for (NamedValues& t : read_pth(adapter)) {
             if (t.name[0] == 'w') {
                 int const i = std::stoi(t.name.substr(4));
-                t.name = "sam.image_encoder.blocks." + std::to_string(i / 2) + ".attn.qkv.linear_" + t.name[2] + (i % 2 == 0 ? "_q" : "_v") + ".weight";
+                t.name = "sam.image_encoder.blocks." + std::to_string(i / 2) + ".attn.qkv.linear_" + t.name[2] +
+                         (i % 2 == 0 ? "_q" : "_v") + ".weight";
             } else {
                 t.name = "sam." + t.name;
             }
@@ -211,19 +218,23 @@ TEST_SUITE("cli/convert") {
                 bool const exact = contains(t.name, "gaussian_matrix") || contains(t.name, "selftest.");
                 CHECK(t.dtype == (exact ? samed::DType::f32 : dtype));
             }
-            auto const rounded = read_values(model, "mask_decoder.mask_tokens.weight"), full = read_values(reference, "mask_decoder.mask_tokens.weight");
+            auto const rounded = read_values(model, "mask_decoder.mask_tokens.weight"),
+                       full = read_values(reference, "mask_decoder.mask_tokens.weight");
             for (std::size_t i = 0; i < full.size(); ++i)
-                CHECK(rounded[i] == (dtype == samed::DType::f16 ? samed::to_f32(samed::to_f16(full[i])) : samed::to_f32(samed::to_bf16(full[i]))));
+                CHECK(rounded[i] ==
+                      (dtype == samed::DType::f16 ? samed::to_f32(samed::to_f16(full[i])) : samed::to_f32(samed::to_bf16(full[i]))));
             samed_ok({"verify", model});
         }
     }
 
     TEST_CASE("recipe file, class file, source and licence are stored") {
         Folder const folder;
-        auto const recipe = folder.write("r.json", R"({"name": "mine", "intensity": "clip", "low": -0.5, "high": 2e2, "mean": [1, 2.5, 3], "std": 4, "resize_via": 64})");
+        auto const recipe = folder.write(
+            "r.json",
+            R"({"name": "mine", "intensity": "clip", "low": -0.5, "high": 2e2, "mean": [1, 2.5, 3], "std": 4, "resize_via": 64})");
         auto const classes = folder.write("c.txt", "liver #010203\r\n\nleft kidney\n3\n4\n5\n6\n7\n8  #ffffff\n");
-        samed_ok({"convert", "--base", base, "--adapter", adapter, "--image-size", "80", "--recipe", recipe, "--classes", classes, "--source", "a test",
-                  "--licence", "none", "-o", folder / "m.safetensors"});
+        samed_ok({"convert", "--base", base, "--adapter", adapter, "--image-size", "80", "--recipe", recipe, "--classes", classes,
+                  "--source", "a test", "--licence", "none", "-o", folder / "m.safetensors"});
         samed::Metadata const m = read_stored(folder / "m.safetensors").metadata;
         CHECK(m.at("samed.recipe.name") == "mine");
         CHECK(m.at("samed.recipe.clip_low") == "-0.5");
@@ -251,7 +262,8 @@ TEST_SUITE("cli/convert") {
         constexpr std::size_t c = 16, rank = 2;
         for (std::size_t part = 0; part < 3; ++part) {
             std::string const letter = part == 0 ? "q" : "v";
-            auto const a = read_values(reference, name + "linear_a_" + letter + ".weight"), b = read_values(reference, name + "linear_b_" + letter + ".weight");
+            auto const a = read_values(reference, name + "linear_a_" + letter + ".weight"),
+                       b = read_values(reference, name + "linear_b_" + letter + ".weight");
             for (std::size_t row = 0; row < c; ++row)
                 for (std::size_t k = 0; k < c; ++k) {
                     double sum = plain[(part * c + row) * c + k];
@@ -337,7 +349,8 @@ TEST_SUITE("cli/convert") {
 
     TEST_CASE("bench prints its figures as JSON") {
         Folder const folder;
-        auto const json = parsed_json(samed_ok({"bench", "-m", converted(folder, "m.safetensors"), "--threads", "1", "--repeat", "3", "--json"}).out);
+        auto const json =
+            parsed_json(samed_ok({"bench", "-m", converted(folder, "m.safetensors"), "--threads", "1", "--repeat", "3", "--json"}).out);
         for (char const* key : {"encoder_ms", "decoder_ms", "total_ms"}) {
             CAPTURE(key);
             CHECK(json.find(key)->find("min")->as_double() > 0);

@@ -49,14 +49,17 @@ TEST_SUITE("cli/eval") {
             ++cases;
             for (char const* side : {"prediction", "reference"}) {
                 StoredTensor const& labels = file[name + "." + side];
-                REQUIRE(samed::write_npy(folder / (std::string(side) + ".npy"), labels.shape, reinterpret_cast<std::uint8_t const*>(labels.bytes.data())).has_value());
+                REQUIRE(samed::write_npy(folder / (std::string(side) + ".npy"), labels.shape,
+                                         reinterpret_cast<std::uint8_t const*>(labels.bytes.data()))
+                            .has_value());
             }
             auto const spacing = doubles(file[name + ".spacing"]);
-            auto const dice = doubles(file[name + ".dice"]), voxels = doubles(file[name + ".hd95_voxels"]), mm = doubles(file[name + ".hd95_mm"]),
-                       textbook_dice = doubles(file[name + ".textbook_dice"]), textbook_mm = doubles(file[name + ".textbook_hd95_mm"]);
-            Outcome const o = samed_ok({"eval", "--prediction", folder / "prediction.npy", "--reference", folder / "reference.npy", "--classes",
-                                        std::to_string(dice.size()), "--spacing", digits(spacing[2]), digits(spacing[1]),
-                                        digits(spacing[0]), "--json"});
+            auto const dice = doubles(file[name + ".dice"]), voxels = doubles(file[name + ".hd95_voxels"]),
+                       mm = doubles(file[name + ".hd95_mm"]), textbook_dice = doubles(file[name + ".textbook_dice"]),
+                       textbook_mm = doubles(file[name + ".textbook_hd95_mm"]);
+            Outcome const o =
+                samed_ok({"eval", "--prediction", folder / "prediction.npy", "--reference", folder / "reference.npy", "--classes",
+                          std::to_string(dice.size()), "--spacing", digits(spacing[2]), digits(spacing[1]), digits(spacing[0]), "--json"});
             auto const json = samed::parse_json(o.out, "output", {8, 1 << 16, false});
             REQUIRE(json.has_value());
             auto const& classes = json->find("classes")->items;
@@ -69,7 +72,8 @@ TEST_SUITE("cli/eval") {
                 check_number(*classes[k].find("textbook")->find("dice"), textbook_dice[k]);
                 check_number(*classes[k].find("textbook")->find("hd95_mm"), textbook_mm[k]);
             }
-            CHECK(contains(samed_ok({"eval", "--prediction", folder / "prediction.npy", "--reference", folder / "reference.npy"}).out, "authors' table"));
+            CHECK(contains(samed_ok({"eval", "--prediction", folder / "prediction.npy", "--reference", folder / "reference.npy"}).out,
+                           "authors' table"));
         }
         CHECK(cases >= 6);
     }

@@ -60,7 +60,8 @@ std::string write_input(Folder const& folder, std::string const& stages, int sid
 }
 
 std::string convert(Folder const& folder, std::string const& name, std::string const& recipe, std::vector<std::string> const& more = {}) {
-    std::vector<std::string> arguments{"convert", "--base", base, "--adapter", adapter, "--image-size", "80", "--recipe", recipe, "-o", folder / name};
+    std::vector<std::string> arguments{"convert", "--base",   base,   "--adapter", adapter,      "--image-size",
+                                       "80",      "--recipe", recipe, "-o",        folder / name};
     arguments.insert(arguments.end(), more.begin(), more.end());
     samed_ok(arguments);
     return folder / name;
@@ -87,17 +88,20 @@ TEST_SUITE("cli/segment") {
         StoredFile stored = read_stored(stages);
         std::string const& wanted = stored["labels"].bytes;  // I32
 
-        std::string const whole = convert(folder, "m.safetensors", recipe), merged = convert(folder, "merged.safetensors", recipe, {"--merge"}),
+        std::string const whole = convert(folder, "m.safetensors", recipe),
+                          merged = convert(folder, "merged.safetensors", recipe, {"--merge"}),
                           alone = convert(folder, "a.safetensors", recipe, {"--adapter-only"}), on = folder / "base.safetensors";
         samed_ok({"convert", "--base", base, "--image-size", "80", "-o", on});
         std::vector<std::vector<std::string>> const models{{"-m", whole}, {"-m", on, "-a", alone}, {"-m", merged}};
         Array first;
         for (auto const& model : models) {
             CAPTURE(model.back());
-            std::vector<std::string> arguments{"segment", input, "-o", folder / "labels.npy", "--logits", folder / "logits.npy", "--embedding", folder / "embedding.npy"};
+            std::vector<std::string> arguments{
+                "segment", input, "-o", folder / "labels.npy", "--logits", folder / "logits.npy", "--embedding", folder / "embedding.npy"};
             arguments.insert(arguments.end(), model.begin(), model.end());
             samed_ok(arguments);
-            Array const found = read_array(folder / "logits.npy"), embedding = read_array(folder / "embedding.npy"), labels = read_array(folder / "labels.npy");
+            Array const found = read_array(folder / "logits.npy"), embedding = read_array(folder / "embedding.npy"),
+                        labels = read_array(folder / "labels.npy");
             CHECK(found.shape == std::vector<std::int64_t>{1, 9, 20, 20});
             CHECK(embedding.shape == std::vector<std::int64_t>{1, 16, 5, 5});
             CHECK(labels.shape == std::vector<std::int64_t>{80, 80});
@@ -110,7 +114,8 @@ TEST_SUITE("cli/segment") {
             if (model.size() > 2) CHECK(found == first);  // merged while loading, either way
         }
         for (char const* extension : {"png", "npy"})
-            samed_ok({"segment", "-m", whole, input, "-o", folder / (std::string("again.") + extension), "--overlay", folder / "overlay.png"});
+            samed_ok(
+                {"segment", "-m", whole, input, "-o", folder / (std::string("again.") + extension), "--overlay", folder / "overlay.png"});
         auto const png = samed::read_image(folder / "again.png"), overlay = samed::read_image(folder / "overlay.png");
         REQUIRE((png && overlay));
         CHECK(overlay->channels == 3);
@@ -123,7 +128,8 @@ TEST_SUITE("cli/segment") {
         std::string const model = convert(folder, "m.safetensors", folder.write("r.json", R"({"resize_via": 40})"));
         std::string const volume = write_volume(folder, "v.npy", {3, 90, 70});
         auto const run = [&](std::string const& input, std::string const& name, std::vector<std::string> const& more) {
-            std::vector<std::string> arguments{"segment", "-m", model, input, "-o", folder / (name + ".npy"), "--logits", folder / (name + "_logits.npy")};
+            std::vector<std::string> arguments{
+                "segment", "-m", model, input, "-o", folder / (name + ".npy"), "--logits", folder / (name + "_logits.npy")};
             arguments.insert(arguments.end(), more.begin(), more.end());
             samed_ok(arguments);
             return std::pair{read_array(folder / (name + ".npy")), read_array(folder / (name + "_logits.npy"))};
@@ -138,7 +144,8 @@ TEST_SUITE("cli/segment") {
             REQUIRE(samed::write_npy(folder / "slice.npy", {90, 70}, all.values.data() + i * pixels).has_value());
             auto const [one, one_logits] = run(folder / "slice.npy", "one", {});
             CHECK(std::equal(one.values.begin(), one.values.end(), labels.values.begin() + static_cast<std::ptrdiff_t>(i * pixels)));
-            CHECK(std::equal(one_logits.values.begin(), one_logits.values.end(), logits.values.begin() + static_cast<std::ptrdiff_t>(i * low)));
+            CHECK(std::equal(one_logits.values.begin(), one_logits.values.end(),
+                             logits.values.begin() + static_cast<std::ptrdiff_t>(i * low)));
         }
         auto const [faithful, faithful_logits] = run(volume, "faithful", {});
         CHECK(faithful.shape == labels.shape);
@@ -159,8 +166,10 @@ TEST_SUITE("cli/segment") {
         for (float& v : scaled) v /= static_cast<float>(values.size() - 1);
         REQUIRE(samed::write_npy(folder / "scaled.npy", {2, 40, 40}, scaled.data()).has_value());
         std::string const percentiles = folder.write("p.json", R"({"intensity": "percentile", "low": 0, "high": 100})");
-        samed_ok({"segment", "-m", model, folder / "v.npy", "-o", folder / "a.npy", "--logits", folder / "al.npy", "--intensity", percentiles});
-        samed_ok({"segment", "-m", model, folder / "scaled.npy", "-o", folder / "b.npy", "--logits", folder / "bl.npy", "--intensity", "none"});
+        samed_ok(
+            {"segment", "-m", model, folder / "v.npy", "-o", folder / "a.npy", "--logits", folder / "al.npy", "--intensity", percentiles});
+        samed_ok(
+            {"segment", "-m", model, folder / "scaled.npy", "-o", folder / "b.npy", "--logits", folder / "bl.npy", "--intensity", "none"});
         CHECK(relative_error(read_array(folder / "al.npy").values, read_array(folder / "bl.npy").values) <= 1e-5);
         samed_ok({"segment", "-m", model, folder / "v.npy", "-o", folder / "a.npy", "--logits", folder / "cl.npy"});
         CHECK(relative_error(read_array(folder / "cl.npy").values, read_array(folder / "bl.npy").values) > 1e-3);
@@ -169,7 +178,8 @@ TEST_SUITE("cli/segment") {
     TEST_CASE("NIfTI labels lie where the input lies, byte for byte, with volumes in ml and a contact sheet") {
         Folder const folder;
         std::string const model = convert(folder, "m.safetensors", "mr");
-        for (char const* name : {"int16.nii", "permuted.nii", "sheared.nii", "qform_flipped.nii", "nifti2_big_endian.nii", "zipped.nii.gz"}) {
+        for (char const* name :
+             {"int16.nii", "permuted.nii", "sheared.nii", "qform_flipped.nii", "nifti2_big_endian.nii", "zipped.nii.gz"}) {
             CAPTURE(name);
             std::string const input = golden(std::string("nifti/") + name);
             for (char const* output : {"labels.nii", "labels.nii.gz"}) {
@@ -183,7 +193,9 @@ TEST_SUITE("cli/segment") {
                 CHECK(b.big_endian == a.big_endian);
                 CHECK(std::equal(a.size, a.size + 3, b.size));
                 CHECK(b.type == samed::DType::u8);
-                auto const same_bytes = [&](std::size_t from, std::size_t to) { return std::equal(&a.bytes[from], &a.bytes[0] + to, &b.bytes[from]); };
+                auto const same_bytes = [&](std::size_t from, std::size_t to) {
+                    return std::equal(&a.bytes[from], &a.bytes[0] + to, &b.bytes[from]);
+                };
                 CHECK(same_bytes(at.pixdim, at.pixdim + 4 * (a.version == 1 ? 4 : 8)));
                 CHECK(same_bytes(at.quatern_b, at.after_srow));
                 CHECK(same_bytes(at.qform_code, at.qform_code + 2 * (a.version == 1 ? 2 : 4)));
@@ -194,7 +206,8 @@ TEST_SUITE("cli/segment") {
         samed_ok({"segment", "-m", model, golden("nifti/four_d.nii"), "--volume", "1", "-o", folder / "labels.nii"});
         samed_ok({"segment", "-m", model, golden("nifti/int16.nii"), "-o", folder / "labels.npy"});
         auto const in = samed::NiftiFile::open(golden("nifti/int16.nii"));
-        CHECK(read_array(folder / "labels.npy").shape == std::vector<std::int64_t>{in->header().size[2], in->header().size[1], in->header().size[0]});
+        CHECK(read_array(folder / "labels.npy").shape ==
+              std::vector<std::int64_t>{in->header().size[2], in->header().size[1], in->header().size[0]});
     }
 
     TEST_CASE("a point or a box gives the mask of the best predicted IoU, and PyTorch's logits") {
@@ -218,7 +231,8 @@ TEST_SUITE("cli/segment") {
                             {"p4", {"--box", "10,22.5,71.25,88", "--point", "20,70,1", "--point", "63.5,12.75,0"}}};
         for (Row const& row : rows) {
             CAPTURE(row.stage);
-            std::vector<std::string> arguments{"segment", "-m", model, input, "-o", folder / "mask.npy", "--logits", folder / "logits.npy", "--overlay", folder / "o.png"};
+            std::vector<std::string> arguments{
+                "segment", "-m", model, input, "-o", folder / "mask.npy", "--logits", folder / "logits.npy", "--overlay", folder / "o.png"};
             arguments.insert(arguments.end(), row.prompt.begin(), row.prompt.end());
             Outcome const o = samed_ok(arguments);
             Array const logits = read_array(folder / "logits.npy"), mask = read_array(folder / "mask.npy");
@@ -227,7 +241,8 @@ TEST_SUITE("cli/segment") {
             auto const iou = read_values(stages, std::string(row.stage) + ".multi.iou");
             auto const best = std::max_element(iou.begin(), iou.end()) - iou.begin();
             char line[64];
-            std::snprintf(line, sizeof line, "mask %d: predicted IoU %.4f, written", static_cast<int>(best), static_cast<double>(iou[static_cast<std::size_t>(best)]));
+            std::snprintf(line, sizeof line, "mask %d: predicted IoU %.4f, written", static_cast<int>(best),
+                          static_cast<double>(iou[static_cast<std::size_t>(best)]));
             CHECK(contains(o.out, line));
             CHECK(mask.shape == std::vector<std::int64_t>{96, 96});
             // Bilinear: a pixel in the middle of a positive (negative) neighbourhood is inside (outside).
@@ -255,10 +270,11 @@ TEST_SUITE("cli/segment") {
         Folder const folder;
         std::string const model = convert(folder, "m.safetensors", "none"), volume = write_volume(folder, "v.npy", {4000, 64, 64});
         auto const before = folder.names();
-        Outcome const o = run_samed({"segment", "-m", model, volume, "-o", folder / "labels.npy", "--logits", folder / "logits.npy"}, [](int child) {
-            std::this_thread::sleep_for(std::chrono::milliseconds(400));
-            ::kill(child, SIGINT);
-        });
+        Outcome const o =
+            run_samed({"segment", "-m", model, volume, "-o", folder / "labels.npy", "--logits", folder / "logits.npy"}, [](int child) {
+                std::this_thread::sleep_for(std::chrono::milliseconds(400));
+                ::kill(child, SIGINT);
+            });
         CHECK(o.code == 130);
         CHECK(contains(o.err, "cancelled"));
         CHECK(folder.names() == before);

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -55,11 +54,12 @@ Work work_of(ModelConfig const& config, int sparse_tokens) {
         return 2 * k * inner * (queries + keys) + 2 * queries * keys * inner;
     };
     for (int i = 0; i < d.depth; ++i)
-        w.decoder += attention(tokens, tokens, k) + attention(tokens, n, k / 2) + attention(n, tokens, k / 2) + 2 * tokens * k * d.mlp_width;
-    w.decoder += attention(tokens, n, k / 2);                  // final attention
+        w.decoder +=
+            attention(tokens, tokens, k) + attention(tokens, n, k / 2) + attention(n, tokens, k / 2) + 2 * tokens * k * d.mlp_width;
+    w.decoder += attention(tokens, n, k / 2);                       // final attention
     w.decoder += 4 * n * k * (k / 4) + 16 * n * (k / 4) * (k / 8);  // upscaling
     w.decoder += m * (2 * k * k + k * k / 8) + 2 * k * k + k * m;   // hypernetworks, IoU head
-    w.decoder += 16 * n * m * (k / 8);                         // masks
+    w.decoder += 16 * n * m * (k / 8);                              // masks
     w.encoder *= 2e-9;
     w.decoder *= 2e-9;
     return w;
@@ -88,7 +88,9 @@ double peak_rss_mib() {
 
 Result<Json> run(Options const& o) {
     using Clock = std::chrono::steady_clock;
-    auto const milliseconds = [](Clock::time_point a, Clock::time_point b) { return std::chrono::duration<double, std::milli>(b - a).count(); };
+    auto const milliseconds = [](Clock::time_point a, Clock::time_point b) {
+        return std::chrono::duration<double, std::milli>(b - a).count();
+    };
     SAMED_TRY(ModelFile const file, ModelFile::open(o.adapter.empty() ? o.model : o.adapter));
     AnyOptions options;
     options.threads = o.threads;
@@ -114,7 +116,7 @@ Result<Json> run(Options const& o) {
         SAMED_CHECK(model.decode(embedding.data(), labels.data(), logits.empty() ? nullptr : logits.data()));
         auto const c = Clock::now();
         peak = std::max(peak, backend::fma_peak(pool, isa));  // between the images: the machine's speed changes with its load
-        if (i == 0) continue;  // warms up
+        if (i == 0) continue;                                 // warms up
         encoder.ms.push_back(milliseconds(a, b));
         decoder.ms.push_back(milliseconds(b, c));
         total.ms.push_back(milliseconds(a, c));
@@ -122,10 +124,21 @@ Result<Json> run(Options const& o) {
     }
     Work const work = work_of(file.header().config, s.semantic ? 0 : 2);
     double const gflop = work.encoder + work.decoder;
-    return Json{{"model", o.model}, {"variant", s.variant}, {"image_size", s.image_size}, {"threads", s.threads}, {"isa", s.isa},
-                {"runs", total.ms.size()}, {"load_ms", load_ms}, {"encoder_ms", encoder.json()}, {"decoder_ms", decoder.json()},
-                {"total_ms", total.json()}, {"peak_rss_mib", peak_rss_mib()}, {"weights_mib", static_cast<double>(s.weight_bytes) / 1048576},
-                {"gflop", gflop}, {"gflops", gflop / total.min() * 1e3}, {"fma_peak_gflops", peak * 1e-9}};
+    return Json{{"model", o.model},
+                {"variant", s.variant},
+                {"image_size", s.image_size},
+                {"threads", s.threads},
+                {"isa", s.isa},
+                {"runs", total.ms.size()},
+                {"load_ms", load_ms},
+                {"encoder_ms", encoder.json()},
+                {"decoder_ms", decoder.json()},
+                {"total_ms", total.json()},
+                {"peak_rss_mib", peak_rss_mib()},
+                {"weights_mib", static_cast<double>(s.weight_bytes) / 1048576},
+                {"gflop", gflop},
+                {"gflops", gflop / total.min() * 1e3},
+                {"fma_peak_gflops", peak * 1e-9}};
 }
 
 }  // namespace
@@ -136,11 +149,13 @@ void add_bench(CLI::App& app, int& code) {
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapter, "adapter file");
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
-    c->add_option("--repeat", o->repeat, "timed runs after one to warm up (default: 5 or more, for about 5 seconds)")->check(CLI::Range(1, 999));
+    c->add_option("--repeat", o->repeat, "timed runs after one to warm up (default: 5 or more, for about 5 seconds)")
+        ->check(CLI::Range(1, 999));
     c->add_option("--storage", o->storage, "weights in memory: f32, f16 or bf16 (default: as the file)");
     c->add_flag("--json", o->json, "JSON on stdout");
-    c->footer("gflops = work really needed / fastest total; fma_peak_gflops = what registers alone reach on the same threads in the same run.\n"
-              "Example:\n  samed bench -m model.safetensors --threads 2");
+    c->footer(
+        "gflops = work really needed / fastest total; fma_peak_gflops = what registers alone reach on the same threads in the same run.\n"
+        "Example:\n  samed bench -m model.safetensors --threads 2");
     c->callback([o, &code] {
         auto const result = run(*o);
         if (!result) {

@@ -14,7 +14,9 @@ namespace samed::tool {
 
 namespace {
 
-bool starts_with(std::string_view s, std::string_view prefix) { return s.substr(0, prefix.size()) == prefix; }
+bool starts_with(std::string_view s, std::string_view prefix) {
+    return s.substr(0, prefix.size()) == prefix;
+}
 
 std::string lora_name(int block, char matrix, char part) {
     return "image_encoder.blocks." + std::to_string(block) + ".attn.qkv.linear_" + matrix + "_" + part + ".weight";
@@ -44,7 +46,8 @@ std::string canonical_name(std::string_view name) {
 
 Error missing(NamedTensors const& tensors, std::string_view name) {
     Error const e = fail(ErrorCode::missing_tensor, name, "a tensor of this name", "none").in(tensors.path());
-    if (starts_with(name, "image_encoder.") && tensors.has_lora()) return e.advise("this is SAMed's LoRA file: pass it as --adapter, and SAM's checkpoint as --base");
+    if (starts_with(name, "image_encoder.") && tensors.has_lora())
+        return e.advise("this is SAMed's LoRA file: pass it as --adapter, and SAM's checkpoint as --base");
     return e;
 }
 
@@ -61,8 +64,10 @@ Result<void> infer_attention(NamedTensors const& base, VitConfig& e) {
         }
         int const window = (length + 1) / 2;
         if (length % 2 == 0 || (e.window_size > 0 && e.window_size != window))
-            return fail(ErrorCode::shape_mismatch, name, text() << whole << " rows (global) or " << (e.window_size > 0 ? 2 * e.window_size - 1 : 27) << " (window)",
-                        text() << length).in(base.path());
+            return fail(ErrorCode::shape_mismatch, name,
+                        text() << whole << " rows (global) or " << (e.window_size > 0 ? 2 * e.window_size - 1 : 27) << " (window)",
+                        text() << length)
+                .in(base.path());
         e.window_size = window;
     }
     if (e.window_size > 0) return {};
@@ -102,7 +107,9 @@ Result<void> infer_encoder(NamedTensors const& base, VitConfig& e) {
     SAMED_TRY(e.depth, count_layers(base, "image_encoder.blocks.", ".norm1.weight", VitConfig::max_depth));
     SAMED_TRY(int const head_dim, base.size("image_encoder.blocks.0.attn.rel_pos_h", 2, 1));
     if (e.width % head_dim != 0)
-        return fail(ErrorCode::shape_mismatch, "image_encoder.blocks.0.attn.rel_pos_h", text() << "a head width that divides " << e.width, text() << head_dim).in(base.path());
+        return fail(ErrorCode::shape_mismatch, "image_encoder.blocks.0.attn.rel_pos_h", text() << "a head width that divides " << e.width,
+                    text() << head_dim)
+            .in(base.path());
     e.heads = e.width / head_dim;
     SAMED_TRY(e.mlp_width, base.size("image_encoder.blocks.0.mlp.lin1.weight", 2, 0));
     SAMED_TRY(e.neck_width, base.size("image_encoder.neck.0.weight", 4, 0));
@@ -117,8 +124,10 @@ Result<int> infer_rank(NamedTensors const& tensors, VitConfig const& e) {
     auto const description = [](int w, int d) { return text() << "width " << w << ", depth " << d; };
     if (width != e.width || tensors.lora_blocks() != e.depth) {
         auto const* first = tensors.find(lora_name(0, 'a', 'q'));
-        return fail(ErrorCode::base_mismatch, first->name, description(e.width, e.depth) << ", as the base", description(width, tensors.lora_blocks()))
-            .in(tensors.path()).advise("this adapter was trained on another size of ViT");
+        return fail(ErrorCode::base_mismatch, first->name, description(e.width, e.depth) << ", as the base",
+                    description(width, tensors.lora_blocks()))
+            .in(tensors.path())
+            .advise("this adapter was trained on another size of ViT");
     }
     return rank;
 }
@@ -131,7 +140,8 @@ Result<NamedTensors> NamedTensors::of(Checkpoint const& file) {
         std::string name = canonical_name(t.name);
         if (name.empty()) continue;
         auto const [at, added] = out.by_name_.emplace(std::move(name), &t);
-        if (!added) return fail(ErrorCode::bad_format, t.name, "every tensor once", text() << "the same as " << at->second->name).in(file.path());
+        if (!added)
+            return fail(ErrorCode::bad_format, t.name, "every tensor once", text() << "the same as " << at->second->name).in(file.path());
     }
     return out;
 }
@@ -162,7 +172,9 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora)
     std::vector<TensorSpec> out;
     using Part = TensorSpec::Part;
     Part part = Part::image_encoder;
-    auto const add = [&](std::string name, std::vector<std::int64_t> shape) { out.push_back({std::move(name), std::move(shape), part, {}, {}}); };
+    auto const add = [&](std::string name, std::vector<std::int64_t> shape) {
+        out.push_back({std::move(name), std::move(shape), part, {}, {}});
+    };
     auto const affine = [&](std::string const& name, std::vector<std::int64_t> shape, std::int64_t bias) {
         add(name + ".weight", std::move(shape));
         add(name + ".bias", {bias});
@@ -253,11 +265,14 @@ Result<InferredConfig> infer_config(NamedTensors const& base, NamedTensors const
     ModelConfig& c = out.checkpoint;
     out.tiny_vit = has_tiny_vit(base);
     SAMED_CHECK(out.tiny_vit ? infer_tiny_vit(base, c.encoder) : infer_encoder(base, c.encoder));
-    if (out.tiny_vit && adapter) return fail(ErrorCode::invalid_argument, "--adapter", "none: SAMed's LoRA is for a ViT", "one").in(adapter->path());
+    if (out.tiny_vit && adapter)
+        return fail(ErrorCode::invalid_argument, "--adapter", "none: SAMed's LoRA is for a ViT", "one").in(adapter->path());
     NamedTensors const& head = adapter ? *adapter : base;
     c.rank = 0;
     if (options.decoder_only && head.has_lora())
-        return fail(ErrorCode::unexpected_tensor, "--decoder-only", "an adapter without LoRA", "LoRA").in(head.path()).advise("leave the option out");
+        return fail(ErrorCode::unexpected_tensor, "--decoder-only", "an adapter without LoRA", "LoRA")
+            .in(head.path())
+            .advise("leave the option out");
     if (head.has_lora()) {
         SAMED_TRY(c.rank, infer_rank(head, c.encoder));
     } else if (adapter && !options.decoder_only) {

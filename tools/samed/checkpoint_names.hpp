@@ -61,8 +61,8 @@ struct TensorSpec {
 std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora = false);
 
 struct InferOptions {
-    int image_size = 0;     ///< of the model to be made; 0 = as the base
-    int decoder_heads = 0;  ///< 0 = SAM's: 8 at width 256, else one for each 32
+    int image_size = 0;         ///< of the model to be made; 0 = as the base
+    int decoder_heads = 0;      ///< 0 = SAM's: 8 at width 256, else one for each 32
     bool decoder_only = false;  ///< the adapter is a prompt encoder and a mask decoder without LoRA
 };
 

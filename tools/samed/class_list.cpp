@@ -37,15 +37,19 @@ Result<std::vector<ClassInfo>> read_classes(std::string const& path, int count) 
         FixedText<96> const where = FixedText<96>("line ") << line;
         ClassInfo info{{}, default_colour(static_cast<int>(out.size()) + 1)};
         if (std::size_t const mark = entry.rfind('#'); mark != std::string_view::npos) {
-            if (!detail::parse_colour(entry.substr(mark), info.colour)) return fail(ErrorCode::bad_format, where, "a colour as #rrggbb", entry.substr(mark)).in(path);
+            if (!detail::parse_colour(entry.substr(mark), info.colour))
+                return fail(ErrorCode::bad_format, where, "a colour as #rrggbb", entry.substr(mark)).in(path);
             entry = trimmed(entry.substr(0, mark));
         }
-        if (entry.empty() || entry.size() > 64 || !is_utf8(entry)) return fail(ErrorCode::bad_format, where, "a name of 1 to 64 bytes in UTF-8").in(path);
+        if (entry.empty() || entry.size() > 64 || !is_utf8(entry))
+            return fail(ErrorCode::bad_format, where, "a name of 1 to 64 bytes in UTF-8").in(path);
         info.name = entry;
         out.push_back(std::move(info));
     }
     if (static_cast<int>(out.size()) != count)
-        return fail(ErrorCode::shape_mismatch, "classes", text() << count << " names, one for each class without the background", text() << out.size()).in(path);
+        return fail(ErrorCode::shape_mismatch, "classes", text() << count << " names, one for each class without the background",
+                    text() << out.size())
+            .in(path);
     return out;
 }
 

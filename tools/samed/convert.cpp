@@ -35,9 +35,11 @@ class UnfinishedFile {
 public:
     explicit UnfinishedFile(std::string const& target) : target_(target) {
         std::error_code no_file;
-        if (auto const real = std::filesystem::canonical(target, no_file); !no_file) target_ = real.string();  // through a link, the file behind it
+        if (auto const real = std::filesystem::canonical(target, no_file); !no_file)
+            target_ = real.string();  // through a link, the file behind it
         std::size_t const slash = target_.rfind('/');
-        path_ = (slash == std::string::npos ? std::string() : target_.substr(0, slash + 1)) + ".samed-convert-" + std::to_string(::getpid()) + ".tmp";
+        path_ = (slash == std::string::npos ? std::string() : target_.substr(0, slash + 1)) + ".samed-convert-" +
+                std::to_string(::getpid()) + ".tmp";
     }
     ~UnfinishedFile() {
         if (!path_.empty()) ::unlink(path_.c_str());
@@ -107,8 +109,9 @@ Result<void> store_self_test(UnfinishedFile const& file) {
 void print_summary(Options const& o, ModelHeader const& h, std::uint64_t bytes) {
     VitConfig const& e = h.config.encoder;
     std::printf("%s: %s, %s, width %d, depth %d, %d pixels, %d mask tokens, rank %d%s, recipe %s, %s, %.1f MB\n", o.output.c_str(),
-                h.adapter ? "adapter" : "model", h.variant.c_str(), e.width, e.depth, e.image_size, h.config.decoder.mask_tokens, h.config.rank,
-                h.merged ? " (LoRA merged)" : "", std::string(h.recipe.name.view()).c_str(), o.dtype.c_str(), static_cast<double>(bytes) / 1e6);
+                h.adapter ? "adapter" : "model", h.variant.c_str(), e.width, e.depth, e.image_size, h.config.decoder.mask_tokens,
+                h.config.rank, h.merged ? " (LoRA merged)" : "", std::string(h.recipe.name.view()).c_str(), o.dtype.c_str(),
+                static_cast<double>(bytes) / 1e6);
 }
 
 /// Writes, computes the self-test with what was written, and moves the file into its place.
@@ -197,19 +200,27 @@ void add_convert(CLI::App& app, int& code) {
     c->add_option("--base", o->base, "checkpoint of SAM or MobileSAM, or a full state dict of SAMed (.pth)")->required();
     c->add_option("--adapter", o->adapter, "LoRA file of SAMed or SAMed_s (.pth)");
     c->add_option("-o,--output", o->output, "model file to write (.safetensors)")->required();
-    c->add_option("--image-size", o->image_size, "pixels of the square input, a multiple of 16; position tables are resized (default: the base's, "
-                                                 "512 for a SAMed adapter on a 1024-pixel base)")->check(CLI::PositiveNumber);
+    c->add_option("--image-size", o->image_size,
+                  "pixels of the square input, a multiple of 16; position tables are resized (default: the base's, "
+                  "512 for a SAMed adapter on a 1024-pixel base)")
+        ->check(CLI::PositiveNumber);
     c->add_option("--dtype", o->dtype, "stored weights: f32, f16 or bf16")->capture_default_str();
     c->add_flag("--merge", o->merge, "add LoRA to the weights; the file can no longer be a base or be exported");
-    c->add_flag("--adapter-only", o->adapter_only, "write LoRA, prompt encoder and decoder alone, to be opened on the base's model file (segment -m BASE -a THIS)");
+    c->add_flag("--adapter-only", o->adapter_only,
+                "write LoRA, prompt encoder and decoder alone, to be opened on the base's model file (segment -m BASE -a THIS)");
     c->add_flag("--decoder-only", o->decoder_only, "the --adapter is a prompt encoder and a mask decoder, trained without LoRA");
-    c->add_option("--recipe", o->recipe, std::string("preprocessing to store: ") + recipe_names + ", or a .json file (default: samed_ct for SAMed, sam for SAM)");
+    c->add_option("--recipe", o->recipe,
+                  std::string("preprocessing to store: ") + recipe_names + ", or a .json file (default: samed_ct for SAMed, sam for SAM)");
     c->add_option("--classes", o->classes, "text file, one `name [#rrggbb]` a line, without the background");
-    c->add_option("--variant", o->variant, "sam or samed (default: samed with an adapter or when there are not 4 mask tokens; samed_s and mobile_sam are seen by their tensors)");
-    c->add_option("--decoder-heads", o->decoder_heads, "attention heads of the decoder (default: 8 at width 256, else width / 32)")->check(CLI::PositiveNumber);
+    c->add_option("--variant", o->variant,
+                  "sam or samed (default: samed with an adapter or when there are not 4 mask tokens; samed_s and mobile_sam are seen by "
+                  "their tensors)");
+    c->add_option("--decoder-heads", o->decoder_heads, "attention heads of the decoder (default: 8 at width 256, else width / 32)")
+        ->check(CLI::PositiveNumber);
     c->add_option("--source", o->source, "free text: where the weights come from");
     c->add_option("--licence", o->licence, "free text: terms of the weights");
-    c->footer("Example:\n  samed convert --base sam_vit_b_01ec64.pth --adapter epoch_159.pth --image-size 512 -o samed_synapse.safetensors");
+    c->footer(
+        "Example:\n  samed convert --base sam_vit_b_01ec64.pth --adapter epoch_159.pth --image-size 512 -o samed_synapse.safetensors");
     c->callback([o, &code] {
         catch_interrupt();
         auto const done = convert(*o);

@@ -58,7 +58,7 @@ ImageView<T> turned(ImageView<T> v, Turn const& t) {
 /// Letters of 5 x 7 pixels, one row a number, the highest of 5 bits on the left.
 void draw_letter(RgbImage& image, char letter, int y, int x) {
     constexpr std::uint8_t glyphs[6][7] = {{16, 16, 16, 16, 16, 16, 31}, {30, 17, 17, 30, 20, 18, 17}, {30, 17, 17, 30, 16, 16, 16},
-                                           {14, 17, 17, 31, 17, 17, 17}, {14, 4, 4, 4, 4, 4, 14},       {15, 16, 16, 14, 1, 1, 30}};
+                                           {14, 17, 17, 31, 17, 17, 17}, {14, 4, 4, 4, 4, 4, 14},      {15, 16, 16, 14, 1, 1, 30}};
     std::size_t const which = std::string_view("LRPAIS").find(letter);
     if (which == std::string_view::npos) return;
     for (int r = 0; r < 7; ++r)
@@ -69,14 +69,16 @@ void draw_letter(RgbImage& image, char letter, int y, int x) {
         }
 }
 
-RgbImage labelled(ImageView<float const> image, ImageView<std::uint8_t const> labels, std::vector<Rgb> const& colours, std::array<float, 2> window) {
+RgbImage labelled(ImageView<float const> image, ImageView<std::uint8_t const> labels, std::vector<Rgb> const& colours,
+                  std::array<float, 2> window) {
     std::size_t const pixels = static_cast<std::size_t>(image.height) * static_cast<std::size_t>(image.width);
     std::vector<std::uint8_t> grey(pixels), map(pixels);
     window_to_grey(image, window[0], window[1], grey.data());
     for (int y = 0; y < image.height; ++y)
         for (int x = 0; x < image.width; ++x) map[static_cast<std::size_t>(y) * image.width + x] = labels(y, x);
     RgbImage out{image.height, image.width, std::vector<std::uint8_t>(3 * pixels)};
-    overlay(interleaved<std::uint8_t const>(grey.data(), image.height, image.width), {map.data(), {image.height, image.width}}, colours, {}, out.pixels.data());
+    overlay(interleaved<std::uint8_t const>(grey.data(), image.height, image.width), {map.data(), {image.height, image.width}}, colours, {},
+            out.pixels.data());
     return out;
 }
 
@@ -95,11 +97,13 @@ std::array<float, 2> display_window(Recipe const& recipe, ImageView<float const>
 
 Result<RgbImage> labelled_image(Input const& input, LabelMap labels, std::vector<Rgb> const& colours, std::array<float, 2> window) {
     ImageView<float const> const image = input.image();
-    if (input.kind != Input::Kind::picture) return labelled(image, interleaved<std::uint8_t const>(labels.data, image.height, image.width), colours, window);
+    if (input.kind != Input::Kind::picture)
+        return labelled(image, interleaved<std::uint8_t const>(labels.data, image.height, image.width), colours, window);
     std::vector<std::uint8_t> bytes(input.picture.size());
     std::transform(input.picture.begin(), input.picture.end(), bytes.begin(), [](float v) { return static_cast<std::uint8_t>(v); });
     RgbImage out{image.height, image.width, std::vector<std::uint8_t>(3 * labels.count())};
-    overlay(interleaved<std::uint8_t const>(bytes.data(), image.height, image.width, image.channels), labels, colours, {}, out.pixels.data());
+    overlay(interleaved<std::uint8_t const>(bytes.data(), image.height, image.width, image.channels), labels, colours, {},
+            out.pixels.data());
     return out;
 }
 
@@ -115,7 +119,8 @@ Result<RgbImage> labelled_sheet(Volume const& volume, LabelVolume const& labels,
     std::vector<RgbImage> pictures;
     for (int i = 0; i < shown; ++i) {
         int const index = static_cast<int>((2LL * i + 1) * total / (2 * shown));  // the middle of each of `shown` parts
-        RgbImage picture = labelled(turned(slice(volume.voxels(), axis, index), turn), turned(slice(labels.voxels(), axis, index), turn), colours, window);
+        RgbImage picture =
+            labelled(turned(slice(volume.voxels(), axis, index), turn), turned(slice(labels.voxels(), axis, index), turn), colours, window);
         draw_letter(picture, turn.left, picture.height / 2 - 3, 2);
         draw_letter(picture, turn.top, 2, picture.width / 2 - 2);
         pictures.push_back(std::move(picture));

@@ -34,7 +34,8 @@ struct Options {
 Result<LabelVolume> read_label_array(std::string const& path) {
     SAMED_TRY(NpyArray const array, read_npy(path));
     std::size_t const axes = array.shape.size();
-    if (axes != 2 && axes != 3) return fail(ErrorCode::shape_mismatch, "shape", "[h, w] or [slices, h, w]", shape_text(array.shape)).in(path);
+    if (axes != 2 && axes != 3)
+        return fail(ErrorCode::shape_mismatch, "shape", "[h, w] or [slices, h, w]", shape_text(array.shape)).in(path);
     for (std::int64_t n : array.shape)
         if (n < 1 || n > 32767) return fail(ErrorCode::out_of_range, "shape", "sizes of 1 to 32767", shape_text(array.shape)).in(path);
     auto const values = array.to_f32();
@@ -74,15 +75,24 @@ Result<void> check_same_place(LabelVolume const& prediction, LabelVolume const& 
     return {};
 }
 
-Json number_or_null(std::optional<double> const& v) { return v ? Json(*v) : Json(nullptr); }
-Json score_json(Score const& s) { return {{"dice", s.dice}, {"hd95_voxels", number_or_null(s.hd95_voxels)}, {"hd95_mm", number_or_null(s.hd95_mm)}}; }
+Json number_or_null(std::optional<double> const& v) {
+    return v ? Json(*v) : Json(nullptr);
+}
+Json score_json(Score const& s) {
+    return {{"dice", s.dice}, {"hd95_voxels", number_or_null(s.hd95_voxels)}, {"hd95_mm", number_or_null(s.hd95_mm)}};
+}
 
 Json summary_json(Options const& o, Summary const& summary) {
     Json classes = Json::array();
     for (ClassScore const& c : summary.classes)
-        classes.push_back({{"label", c.label}, {"prediction_voxels", c.prediction_voxels}, {"reference_voxels", c.reference_voxels},
-                           {"authors", score_json(c.authors)}, {"textbook", score_json(c.textbook)}});
-    return {{"prediction", o.prediction}, {"reference", o.reference}, {"classes", classes},
+        classes.push_back({{"label", c.label},
+                           {"prediction_voxels", c.prediction_voxels},
+                           {"reference_voxels", c.reference_voxels},
+                           {"authors", score_json(c.authors)},
+                           {"textbook", score_json(c.textbook)}});
+    return {{"prediction", o.prediction},
+            {"reference", o.reference},
+            {"classes", classes},
             {"mean", {{"authors", score_json(summary.authors_mean)}, {"textbook", score_json(summary.textbook_mean)}}}};
 }
 
@@ -93,8 +103,8 @@ void print_row(std::string const& name, Score const& authors, Score const& textb
         std::snprintf(digits, sizeof digits, "%.3f", *v);
         return std::string(digits);
     };
-    std::printf("%-8s | %8.4f %12s %10s | %8.4f %12s %10s\n", name.c_str(), authors.dice, number(authors.hd95_voxels).c_str(), number(authors.hd95_mm).c_str(),
-                textbook.dice, number(textbook.hd95_voxels).c_str(), number(textbook.hd95_mm).c_str());
+    std::printf("%-8s | %8.4f %12s %10s | %8.4f %12s %10s\n", name.c_str(), authors.dice, number(authors.hd95_voxels).c_str(),
+                number(authors.hd95_mm).c_str(), textbook.dice, number(textbook.hd95_voxels).c_str(), number(textbook.hd95_mm).c_str());
 }
 
 Result<void> run(Options const& o) {
@@ -122,12 +132,15 @@ void add_eval(CLI::App& app, int& code) {
     CLI::App* const c = app.add_subcommand("eval", "Compare labels with reference labels: DSC and HD95 per class and on average");
     c->add_option("--prediction", o->prediction, "labels: .nii, .nii.gz or .npy")->required();
     c->add_option("--reference", o->reference, "reference labels of the same size and place")->required();
-    c->add_option("--spacing", o->spacing, "edges of a voxel along x, y and z in mm, instead of the reference's (for .npy)")->expected(3)->check(CLI::PositiveNumber);
+    c->add_option("--spacing", o->spacing, "edges of a voxel along x, y and z in mm, instead of the reference's (for .npy)")
+        ->expected(3)
+        ->check(CLI::PositiveNumber);
     c->add_option("--classes", o->classes, "how many, without the background (default: the largest label)")->check(CLI::Range(1, 255));
     c->add_flag("--json", o->json, "all figures as JSON on stdout");
-    c->footer("The two tables differ where a mask is empty: SAMed's test counts a false alarm as DSC 1, and a correct absence as 0;\n"
-              "the textbook counts 0 and 1, with HD95 undefined against an empty mask.\n"
-              "Example:\n  samed eval --prediction labels.nii.gz --reference truth.nii.gz");
+    c->footer(
+        "The two tables differ where a mask is empty: SAMed's test counts a false alarm as DSC 1, and a correct absence as 0;\n"
+        "the textbook counts 0 and 1, with HD95 undefined against an empty mask.\n"
+        "Example:\n  samed eval --prediction labels.nii.gz --reference truth.nii.gz");
     c->callback([o, &code] {
         auto const done = run(*o);
         code = done ? exit_ok : report(done.error());

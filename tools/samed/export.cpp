@@ -36,7 +36,10 @@ std::string number3(int i) {
 Result<void> export_pth(std::string const& path, std::string const& out) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
     ModelHeader const& h = file.header();
-    if (h.merged) return fail(ErrorCode::invalid_argument, "samed.merged", "LoRA beside the weights", "LoRA merged into them").in(path).advise("convert without --merge");
+    if (h.merged)
+        return fail(ErrorCode::invalid_argument, "samed.merged", "LoRA beside the weights", "LoRA merged into them")
+            .in(path)
+            .advise("convert without --merge");
     if (h.config.rank == 0) return fail(ErrorCode::invalid_argument, "samed.config.rank", "a model with LoRA", "rank 0").in(path);
     if (file.tensors().file().is_at(out)) return fail(ErrorCode::invalid_argument, "--pth", "another file than the input", out);
     std::vector<CheckpointEntry> entries;
@@ -58,7 +61,9 @@ Result<void> export_pth(std::string const& path, std::string const& out) {
     auto const is_of = [](std::string const& name, std::string_view part) { return name.compare(0, part.size(), part) == 0; };
     std::vector<std::string> names;
     for (TensorInfo const& t : file.tensors().tensors())
-        if (is_of(t.name, "prompt_encoder.") || (is_of(t.name, "mask_decoder.") && !(samed_s && is_of(t.name, "mask_decoder.transformer.")))) names.push_back(t.name);
+        if (is_of(t.name, "prompt_encoder.") ||
+            (is_of(t.name, "mask_decoder.") && !(samed_s && is_of(t.name, "mask_decoder.transformer."))))
+            names.push_back(t.name);
     std::sort(names.begin(), names.end());
     for (std::string const& n : names) SAMED_CHECK(add(n, n));
     SAMED_CHECK(write_checkpoint(out, entries));

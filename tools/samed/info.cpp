@@ -23,10 +23,21 @@ Json config_json(ModelConfig const& c) {
     Json blocks = Json::array();
     for (int i = 0; i < e.depth; ++i)
         if (e.is_global(i)) blocks.push_back(i);
-    return {{"image_size", e.image_size}, {"patch_size", e.patch_size}, {"width", e.width}, {"depth", e.depth}, {"heads", e.heads},
-            {"mlp_width", e.mlp_width}, {"window_size", e.window_size}, {"global_blocks", blocks}, {"neck_width", e.neck_width},
-            {"mask_channels", c.prompt.mask_channels}, {"decoder_depth", c.decoder.depth}, {"decoder_heads", c.decoder.heads},
-            {"decoder_mlp_width", c.decoder.mlp_width}, {"mask_tokens", c.decoder.mask_tokens}, {"rank", c.rank}};
+    return {{"image_size", e.image_size},
+            {"patch_size", e.patch_size},
+            {"width", e.width},
+            {"depth", e.depth},
+            {"heads", e.heads},
+            {"mlp_width", e.mlp_width},
+            {"window_size", e.window_size},
+            {"global_blocks", blocks},
+            {"neck_width", e.neck_width},
+            {"mask_channels", c.prompt.mask_channels},
+            {"decoder_depth", c.decoder.depth},
+            {"decoder_heads", c.decoder.heads},
+            {"decoder_mlp_width", c.decoder.mlp_width},
+            {"mask_tokens", c.decoder.mask_tokens},
+            {"rank", c.rank}};
 }
 
 Json recipe_json(Recipe const& r) {
@@ -62,8 +73,13 @@ void add_tensors(Json& j, Tensors const& tensors) {
 Result<Json> model_info(std::string const& path) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
     ModelHeader const& h = file.header();
-    Json j = {{"file", path}, {"format", "samed"}, {"kind", h.adapter ? "adapter" : "model"}, {"variant", h.variant}, {"merged", h.merged},
-              {"config", config_json(h.config)}, {"recipe", recipe_json(h.recipe)}};
+    Json j = {{"file", path},
+              {"format", "samed"},
+              {"kind", h.adapter ? "adapter" : "model"},
+              {"variant", h.variant},
+              {"merged", h.merged},
+              {"config", config_json(h.config)},
+              {"recipe", recipe_json(h.recipe)}};
     Json classes = Json::array();
     for (ClassInfo const& c : h.classes) classes.push_back({{"name", c.name}, {"colour", detail::hex_colour(c.colour)}});
     j["classes"] = classes;
@@ -146,7 +162,8 @@ void add_info(CLI::App& app, int& code) {
             print(*info);
             if (o->tensors)
                 for (Json const& t : (*info)["tensors"])
-                    std::printf("  %-5s %-24s %s\n", t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str(), t["name"].get<std::string>().c_str());
+                    std::printf("  %-5s %-24s %s\n", t["dtype"].get<std::string>().c_str(), t["shape"].dump().c_str(),
+                                t["name"].get<std::string>().c_str());
         }
         code = exit_ok;
     });

@@ -50,7 +50,7 @@ Result<Buffer<float>> resize_grid(Buffer<float> const& from, int in, int out, st
     SAMED_TRY(auto columns, Buffer<float>::allocate(n * m * c));
     SAMED_TRY(auto to, Buffer<float>::allocate(m * m * c));
     for (std::size_t y = 0; y < n; ++y) resize_rows(from.data() + y * n * c, in, out, c, columns.data() + y * m * c);  // [in, out, C]
-    resize_rows(columns.data(), in, out, m * c, to.data());                                                          // [out, out, C]
+    resize_rows(columns.data(), in, out, m * c, to.data());                                                            // [out, out, C]
     return to;
 }
 
@@ -77,7 +77,9 @@ Result<void> add_low_rank(NamedTensors const& lora, std::string const& a_name, s
 /// W += B A for q and v of the encoder's packed [3 C, C] weight, or for a q or v projection of the decoder's attentions.
 Result<void> merge_lora(ModelParts const& parts, TensorSpec const& spec, float* weight) {
     NamedTensors const& lora = source_of(parts, Part::lora);
-    auto const ends_with = [&](std::string_view end) { return spec.name.size() > end.size() && spec.name.compare(spec.name.size() - end.size(), end.size(), end) == 0; };
+    auto const ends_with = [&](std::string_view end) {
+        return spec.name.size() > end.size() && spec.name.compare(spec.name.size() - end.size(), end.size(), end) == 0;
+    };
     std::string const prefix = spec.name.substr(0, spec.name.rfind('.') + 1);
     auto const rank = static_cast<std::size_t>(parts.checkpoint.rank);
     if (spec.part == Part::image_encoder && ends_with(".attn.qkv.weight")) {
@@ -95,9 +97,12 @@ Result<Buffer<float>> make_tensor(ModelParts const& parts, TensorSpec const& in,
     if (in.make) return in.make();
     SAMED_TRY(auto values, read_whole(source_of(parts, in.part), in.name));
     if (in.shape != out.shape) {
-        if (in.shape.size() == 4) return resize_grid(values, static_cast<int>(in.shape[1]), static_cast<int>(out.shape[1]), static_cast<std::size_t>(in.shape[3]));
+        if (in.shape.size() == 4)
+            return resize_grid(values, static_cast<int>(in.shape[1]), static_cast<int>(out.shape[1]),
+                               static_cast<std::size_t>(in.shape[3]));
         SAMED_TRY(auto resized, Buffer<float>::allocate(static_cast<std::size_t>(out.shape[0] * out.shape[1])));
-        resize_rows(values.data(), static_cast<int>(in.shape[0]), static_cast<int>(out.shape[0]), static_cast<std::size_t>(in.shape[1]), resized.data());
+        resize_rows(values.data(), static_cast<int>(in.shape[0]), static_cast<int>(out.shape[0]), static_cast<std::size_t>(in.shape[1]),
+                    resized.data());
         return resized;
     }
     if (parts.merge) SAMED_CHECK(merge_lora(parts, in, values.data()));
@@ -113,7 +118,9 @@ Result<void> check_repeated(ModelParts const& parts) {
     SAMED_TRY(auto const a, read_whole(*parts.adapter, name));
     SAMED_TRY(auto const b, read_whole(*parts.base, name));
     if (std::memcmp(a.data(), b.data(), a.size_in_bytes()) == 0) return {};
-    return fail(ErrorCode::base_mismatch, mine->name, "the base's values", "others").in(parts.adapter->path()).advise("the adapter was trained on another base");
+    return fail(ErrorCode::base_mismatch, mine->name, "the base's values", "others")
+        .in(parts.adapter->path())
+        .advise("the adapter was trained on another base");
 }
 
 }  // namespace
@@ -128,7 +135,8 @@ Result<void> check_parts(ModelParts const& parts) {
         NamedTensors const& from = source_of(parts, spec.part);
         CheckpointTensor const* t = from.find(spec.name);
         if (!t) return fail(ErrorCode::missing_tensor, spec.name, shape_text(spec.shape), "no such tensor").in(from.path());
-        if (t->shape != spec.shape) return fail(ErrorCode::shape_mismatch, t->name, shape_text(spec.shape), shape_text(t->shape)).in(from.path());
+        if (t->shape != spec.shape)
+            return fail(ErrorCode::shape_mismatch, t->name, shape_text(spec.shape), shape_text(t->shape)).in(from.path());
         if (!is_floating(t->dtype)) return fail(ErrorCode::dtype_mismatch, t->name, "a floating type", name(t->dtype)).in(from.path());
         known.insert(spec.name);
     }
@@ -140,10 +148,12 @@ Result<void> check_parts(ModelParts const& parts) {
     };
     auto const is_of = [](std::string const& name, std::string_view part) { return name.compare(0, part.size(), part) == 0; };
     // A base's own prompt encoder and decoder do not matter when an adapter brings others.
-    SAMED_CHECK(unknown(*parts.base, [&](auto const& n) { return parts.adapter && (is_of(n, "prompt_encoder.") || is_of(n, "mask_decoder.")); }));
+    SAMED_CHECK(
+        unknown(*parts.base, [&](auto const& n) { return parts.adapter && (is_of(n, "prompt_encoder.") || is_of(n, "mask_decoder.")); }));
     if (!parts.adapter) return {};
     // A dump of the live module repeats what the base holds.
-    SAMED_CHECK(unknown(*parts.adapter, [&](auto const& n) { return is_of(n, "image_encoder.") && n.find(".linear_") == std::string::npos; }));
+    SAMED_CHECK(
+        unknown(*parts.adapter, [&](auto const& n) { return is_of(n, "image_encoder.") && n.find(".linear_") == std::string::npos; }));
     return check_repeated(parts);
 }
 
@@ -156,7 +166,8 @@ Result<void> write_model(std::string const& path, ModelHeader const& header, Mod
     auto const current = std::make_shared<Buffer<float>>();  // one tensor at a time
     for (std::size_t i = 0; i < to.size(); ++i) {
         TensorSpec const &in = from[i], &out = to[i];
-        if ((header.adapter && (in.part == Part::image_encoder || in.part == Part::transformer)) || (parts.merge && in.part == Part::lora)) continue;
+        if ((header.adapter && (in.part == Part::image_encoder || in.part == Part::transformer)) || (parts.merge && in.part == Part::lora))
+            continue;
         SafetensorsEntry e;
         e.name = out.name;
         e.dtype = out.name == always_f32 ? DType::f32 : dtype;

@@ -50,7 +50,8 @@ Result<int> choice(JsonValue const& v, std::initializer_list<char const*> names)
 
 Result<void> read_member(JsonValue const& v, Recipe& r) {
     if (v.key == "name") {
-        if (!v.is(Kind::string) || v.text.empty() || v.text.size() > 40) return fail(ErrorCode::bad_format, v.key, "a text of 1 to 40 bytes").at(v.offset);
+        if (!v.is(Kind::string) || v.text.empty() || v.text.size() > 40)
+            return fail(ErrorCode::bad_format, v.key, "a text of 1 to 40 bytes").at(v.offset);
         r.name = v.text;
     } else if (v.key == "intensity") {
         SAMED_TRY(int const i, choice(v, {"none", "clip", "percentile"}));

@@ -59,8 +59,10 @@ Result<Recipe> choose_recipe(Options const& o, Recipe recipe) {
         recipe.low = other.low;
         recipe.high = other.high;
     }
-    if (o.resize == "direct") recipe.resize_via = 0;
-    else if (o.resize != "faithful") return fail(ErrorCode::unknown_name, "--resize", "faithful or direct", o.resize);
+    if (o.resize == "direct")
+        recipe.resize_via = 0;
+    else if (o.resize != "faithful")
+        return fail(ErrorCode::unknown_name, "--resize", "faithful or direct", o.resize);
     return recipe;
 }
 
@@ -117,30 +119,37 @@ private:
 Result<void> check_output(Options const& o, Input const& input) {
     std::string const& path = o.output;
     bool const npy = has_extension(path, ".npy"), nifti = is_nifti(path), png = has_extension(path, ".png");
-    if (!npy && !nifti && !png) return fail(ErrorCode::unsupported, "--output", ".nii, .nii.gz, .npy or .png", "another extension").in(path);
+    if (!npy && !nifti && !png)
+        return fail(ErrorCode::unsupported, "--output", ".nii, .nii.gz, .npy or .png", "another extension").in(path);
     if (nifti && input.kind != Input::Kind::nifti)
         return fail(ErrorCode::invalid_argument, "--output", ".npy or .png", "NIfTI, but the input has no geometry").in(path);
-    if (png && input.is_volume()) return fail(ErrorCode::invalid_argument, "--output", ".npy, .nii or .nii.gz for a volume", ".png").in(path);
+    if (png && input.is_volume())
+        return fail(ErrorCode::invalid_argument, "--output", ".npy, .nii or .nii.gz for a volume", ".png").in(path);
     std::string const* const outputs[] = {&o.output, &o.overlay, &o.logits, &o.embedding};
     SAMED_TRY(File const in, File::open(o.input));
     for (std::size_t i = 0; i < 4; ++i) {
         if (outputs[i]->empty()) continue;
         for (std::size_t k = 0; k < i; ++k)
-            if (*outputs[i] == *outputs[k]) return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(*outputs[i]);
-        if (in.is_at(*outputs[i])) return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(*outputs[i]);
+            if (*outputs[i] == *outputs[k])
+                return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(*outputs[i]);
+        if (in.is_at(*outputs[i]))
+            return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(*outputs[i]);
         SAMED_TRY(auto probe, AtomicFile::create(*outputs[i]));  // refused now rather than after the work
     }
     return {};
 }
 
-std::vector<Rgb> colours_of(ModelSummary const& s) { return {s.class_colours.begin(), s.class_colours.end()}; }
+std::vector<Rgb> colours_of(ModelSummary const& s) {
+    return {s.class_colours.begin(), s.class_colours.end()};
+}
 
 Result<void> write_overlay(std::string const& path, Result<RgbImage> const& picture) {
     if (!picture) return picture.error();
     return write_picture(path, picture->height, picture->width, 3, picture->pixels.data());
 }
 
-Result<void> segment_semantic(Options const& o, AnyModel const& model, Input const& input, VoxelAxis axis, Recipe recipe, Prompts const& prompts) {
+Result<void> segment_semantic(Options const& o, AnyModel const& model, Input const& input, VoxelAxis axis, Recipe recipe,
+                              Prompts const& prompts) {
     ModelSummary const& s = model.summary();
     bool const volume = input.is_volume();
     if (volume && !prompts.empty()) return fail(ErrorCode::invalid_argument, "--point, --box", "a 2-D image", "a volume");
@@ -167,7 +176,8 @@ Result<void> segment_semantic(Options const& o, AnyModel const& model, Input con
         LabelMap const labels{map.data(), {image.height, image.width}};
         SAMED_CHECK(segment_one(image, 0, labels));
         if (interrupted()) return cancelled_error("segment");
-        if (!o.overlay.empty()) SAMED_CHECK(write_overlay(o.overlay, labelled_image(input, labels, colours_of(s), display_window(recipe, image))));
+        if (!o.overlay.empty())
+            SAMED_CHECK(write_overlay(o.overlay, labelled_image(input, labels, colours_of(s), display_window(recipe, image))));
         SAMED_CHECK(side.commit());
         if (has_extension(o.output, ".png")) return write_picture(o.output, image.height, image.width, 1, map.data());
         return write_npy(o.output, {image.height, image.width}, map.data());
@@ -206,9 +216,12 @@ Result<void> segment_semantic(Options const& o, AnyModel const& model, Input con
 }
 
 Result<void> segment_prompted(Options const& o, AnyModel const& model, Input const& input, Recipe recipe, Prompts const& prompts) {
-    if (input.is_volume()) return fail(ErrorCode::invalid_argument, "input", "a 2-D image for a model that needs prompts", "a volume").in(o.input);
+    if (input.is_volume())
+        return fail(ErrorCode::invalid_argument, "input", "a 2-D image for a model that needs prompts", "a volume").in(o.input);
     if (prompts.empty())
-        return fail(ErrorCode::invalid_argument, "--point, --box", "a prompt", "none").in(o.model).advise("this model must be told what to segment");
+        return fail(ErrorCode::invalid_argument, "--point, --box", "a prompt", "none")
+            .in(o.model)
+            .advise("this model must be told what to segment");
     ImageView<float const> const image = input.image();
     SAMED_TRY(recipe, resolve_intensity(recipe, image));
     int const choices = std::max(1, model.summary().mask_tokens - 1);
@@ -225,7 +238,8 @@ Result<void> segment_prompted(Options const& o, AnyModel const& model, Input con
     for (std::size_t i = 0; i < masks->iou.size(); ++i)
         std::printf("mask %zu: predicted IoU %.4f%s\n", i, static_cast<double>(masks->iou[i]), i == best ? ", written" : "");
     if (!o.overlay.empty())
-        SAMED_CHECK(write_overlay(o.overlay, labelled_image(input, {mask, {image.height, image.width}}, {}, display_window(recipe, image))));
+        SAMED_CHECK(
+            write_overlay(o.overlay, labelled_image(input, {mask, {image.height, image.width}}, {}, display_window(recipe, image))));
     SAMED_CHECK(side.commit());
     if (has_extension(o.output, ".npy")) return write_npy(o.output, {image.height, image.width}, mask);
     std::transform(mask, mask + pixels, mask, [](std::uint8_t m) { return static_cast<std::uint8_t>(m * 255); });
@@ -239,7 +253,8 @@ Result<void> run(Options const& o) {
     VoxelAxis axis = input.kind == Input::Kind::nifti ? input.volume.slice_axis() : VoxelAxis::z;
     if (!o.slice_axis.empty()) {
         std::size_t const at = std::string_view("xyz").find(o.slice_axis);
-        if (o.slice_axis.size() != 1 || at == std::string_view::npos) return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
+        if (o.slice_axis.size() != 1 || at == std::string_view::npos)
+            return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
         if (!input.is_volume()) return fail(ErrorCode::invalid_argument, "--slice-axis", "a volume", "a 2-D image");
         axis = static_cast<VoxelAxis>(at);
     }
@@ -260,21 +275,27 @@ void add_segment(CLI::App& app, int& code) {
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapter, "adapter file made by convert --adapter-only");
     c->add_option("input", o->input, "PNG, JPEG, BMP; .npy as [h, w] or [slices, h, w]; .nii, .nii.gz")->required();
-    c->add_option("-o,--output", o->output, "labels, 0 = background: .nii or .nii.gz (NIfTI input; its geometry is kept byte for byte), .npy, "
-                                            ".png (2-D; a prompted mask is 0 and 255)")->required();
+    c->add_option("-o,--output", o->output,
+                  "labels, 0 = background: .nii or .nii.gz (NIfTI input; its geometry is kept byte for byte), .npy, "
+                  ".png (2-D; a prompted mask is 0 and 255)")
+        ->required();
     c->add_option("--overlay", o->overlay, "PNG of the labels in colour; a contact sheet for volumes");
     c->add_option("--logits", o->logits, ".npy of the low-resolution logits, [slices, M, h, w]");
     c->add_option("--embedding", o->embedding, ".npy of the image embedding, [slices, channels, g, g]");
-    c->add_option("--intensity", o->intensity, "use the intensity step of this recipe (a name or .json file; none = values as they are) instead of the model's");
-    c->add_option("--resize", o->resize, "faithful = volumes take the recipe's way (SAMed: via 224 pixels); direct = resize once")->capture_default_str();
-    c->add_option("--point", o->points, "x,y or x,y,label in pixels; label 1 = on the object, 0 = beside it; may be repeated")->allow_extra_args(false);
+    c->add_option("--intensity", o->intensity,
+                  "use the intensity step of this recipe (a name or .json file; none = values as they are) instead of the model's");
+    c->add_option("--resize", o->resize, "faithful = volumes take the recipe's way (SAMed: via 224 pixels); direct = resize once")
+        ->capture_default_str();
+    c->add_option("--point", o->points, "x,y or x,y,label in pixels; label 1 = on the object, 0 = beside it; may be repeated")
+        ->allow_extra_args(false);
     c->add_option("--box", o->box, "x0,y0,x1,y1 in pixels");
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->add_option("--storage", o->storage, "weights in memory: f32, f16 or bf16 (default: as the file)");
     c->add_option("--slice-axis", o->slice_axis, "x, y or z of the voxel grid (default: the axis of the largest spacing, else z)");
     c->add_option("--volume", o->volume, "which volume of a 4-D NIfTI, from 0");
-    c->footer("Examples:\n  samed segment -m model.safetensors ct.nii.gz -o labels.nii.gz --overlay sheet.png\n"
-              "  samed segment -m sam.safetensors photo.jpg --point 320,240,1 -o mask.png");
+    c->footer(
+        "Examples:\n  samed segment -m model.safetensors ct.nii.gz -o labels.nii.gz --overlay sheet.png\n"
+        "  samed segment -m sam.safetensors photo.jpg --point 320,240,1 -o mask.png");
     c->callback([o, &code] {
         catch_interrupt();
         auto const done = run(*o);

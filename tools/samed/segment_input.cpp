@@ -47,7 +47,9 @@ Result<Input> read_array(std::string const& path) {
 
 }  // namespace
 
-bool is_nifti(std::string const& path) { return has_extension(path, ".nii") || has_extension(path, ".nii.gz"); }
+bool is_nifti(std::string const& path) {
+    return has_extension(path, ".nii") || has_extension(path, ".nii.gz");
+}
 
 Result<Input> read_input(std::string const& path, std::optional<std::int64_t> number) {
     if (is_nifti(path)) {

@@ -14,8 +14,8 @@ struct Input {
     enum class Kind { picture, array, volume_array, nifti };
 
     Kind kind = Kind::array;
-    Volume volume;           ///< a single image is one slice across z; not used by pictures
-    Buffer<float> picture;   ///< [H, W, channels], 0..255
+    Volume volume;                            ///< a single image is one slice across z; not used by pictures
+    Buffer<float> picture;                    ///< [H, W, channels], 0..255
     int height = 0, width = 0, channels = 1;  ///< of the single image
 
     bool is_volume() const { return kind == Kind::volume_array || kind == Kind::nifti; }

@@ -25,9 +25,13 @@ void catch_interrupt() {
     std::signal(SIGTERM, on_signal);
 }
 
-bool interrupted() { return stop_asked != 0; }
+bool interrupted() {
+    return stop_asked != 0;
+}
 
-Error cancelled_error(std::string_view what) { return fail(ErrorCode::cancelled, what, {}, "a signal to stop; nothing was written"); }
+Error cancelled_error(std::string_view what) {
+    return fail(ErrorCode::cancelled, what, {}, "a signal to stop; nothing was written");
+}
 
 bool has_extension(std::string_view path, std::string_view extension) {
     if (path.size() <= extension.size()) return false;

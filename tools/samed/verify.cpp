@@ -27,7 +27,9 @@ Result<double> self_test_error(std::string const& path, int threads) {
     options.threads = threads;
     SAMED_TRY(AnyModel const model, AnyModel::open(path, options));
     if (static_cast<std::size_t>(stored->count()) != model.summary().low_res_count())
-        return fail(ErrorCode::shape_mismatch, selftest_tensor, text() << model.summary().low_res_count() << " values", text() << stored->count()).in(path);
+        return fail(ErrorCode::shape_mismatch, selftest_tensor, text() << model.summary().low_res_count() << " values",
+                    text() << stored->count())
+            .in(path);
     std::vector<float> expected(model.summary().low_res_count());
     SAMED_CHECK(file.tensors().read_f32(*stored, 0, stored->count(), expected.data()));
     SAMED_TRY(auto const found, selftest_logits(model, file.header().selftest_seed));
@@ -51,8 +53,9 @@ void add_verify(CLI::App& app, int& code) {
     CLI::App* const c = app.add_subcommand("verify", "Replay the self-test stored in a model file");
     c->add_option("file", o->file, "model file (.safetensors)")->required();
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
-    c->footer("Exit code 1 when the logits differ by more than 1e-4 of the largest, 2 when the file is bad or has no self-test.\n"
-              "Example:\n  samed verify model.safetensors");
+    c->footer(
+        "Exit code 1 when the logits differ by more than 1e-4 of the largest, 2 when the file is bad or has no self-test.\n"
+        "Example:\n  samed verify model.safetensors");
     c->callback([o, &code] {
         auto const error = self_test_error(o->file, o->threads);
         if (!error) {
@@ -60,9 +63,12 @@ void add_verify(CLI::App& app, int& code) {
             return;
         }
         bool const good = *error <= selftest_bound;
-        std::printf("%s: self-test max|a-b| / max|b| = %.2e, bound %.0e: %s\n", o->file.c_str(), *error, selftest_bound, good ? "ok" : "FAILED");
+        std::printf("%s: self-test max|a-b| / max|b| = %.2e, bound %.0e: %s\n", o->file.c_str(), *error, selftest_bound,
+                    good ? "ok" : "FAILED");
         if (!good)
-            report(fail(ErrorCode::self_test_failed, selftest_tensor, "logits within the bound", "others").in(o->file).advise("the file or this build is broken"));
+            report(fail(ErrorCode::self_test_failed, selftest_tensor, "logits within the bound", "others")
+                       .in(o->file)
+                       .advise("the file or this build is broken"));
         code = good ? exit_ok : exit_bound;
     });
 }
