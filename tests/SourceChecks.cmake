@@ -22,5 +22,5 @@ add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers/check.sh
 add_test(NAME compile_fail COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/check.sh ${PROJECT_SOURCE_DIR}/include ${CMAKE_CXX_COMPILER})
 add_test(NAME compile_time COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/compile_time/budget.sh ${PROJECT_SOURCE_DIR} ${compiler})
 set_tests_properties(layers PROPERTIES LABELS source TIMEOUT 60)
-set_tests_properties(headers_alone compile_fail PROPERTIES LABELS "source;slow" TIMEOUT 900)
-set_tests_properties(compile_time PROPERTIES LABELS "source;slow" TIMEOUT 900 RUN_SERIAL ON)
+set_tests_properties(headers_alone compile_fail PROPERTIES LABELS "source;slow" TIMEOUT 1800)
+set_tests_properties(compile_time PROPERTIES LABELS "source;slow" TIMEOUT 1800 RUN_SERIAL ON)

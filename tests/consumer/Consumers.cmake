@@ -18,7 +18,7 @@ foreach(consumer add_subdirectory fetch_content two_tus no_exceptions two_isas f
     --build-and-test ${consumers}/${consumer} ${CMAKE_CURRENT_BINARY_DIR}/consumer/${consumer}
     --build-generator ${CMAKE_GENERATOR} --build-options ${options} ${extra}
     --test-command hello ${model})
-  set_tests_properties(consumer_${consumer} PROPERTIES LABELS "consumer;slow" TIMEOUT 900)
+  set_tests_properties(consumer_${consumer} PROPERTIES LABELS "consumer;slow" TIMEOUT 1800)
 endforeach()
 
 # An install of the headers alone, built from nothing: what a package of the library would hold.
@@ -38,4 +38,4 @@ else()
   add_test(NAME consumer_nvcc COMMAND ${CMAKE_COMMAND} -E echo "skipped: nvcc not found")
   set_tests_properties(consumer_nvcc PROPERTIES SKIP_REGULAR_EXPRESSION "skipped:")
 endif()
-set_tests_properties(consumer_nvcc PROPERTIES LABELS "consumer;slow" TIMEOUT 900)
+set_tests_properties(consumer_nvcc PROPERTIES LABELS "consumer;slow" TIMEOUT 1800)

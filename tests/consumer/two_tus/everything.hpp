@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <samed/any_model_instance.hpp>
+#include <samed/any_model.hpp>
 #include <samed/samed.hpp>
 #include <samed/segment_adapters.hpp>
 #if defined(WITH_IO)
