@@ -35,20 +35,24 @@ void add_benchmark(std::string const& op, std::string const& name, double flops,
     int const all = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
     for (int threads : all > 1 ? std::vector<int>{1, all} : std::vector<int>{1}) {
         std::string const context = "cpu_" + std::string(samed::name(detect_isa())) + "_t" + std::to_string(threads);
-        benchmark::RegisterBenchmark((op + "/" + context + "/" + name).c_str(), [=](benchmark::State& state) {
-            CpuContext c(threads);
-            auto run = make(c);
-            if (!c.reserve(c.plan([&] { run(c); }))) return state.SkipWithError("out of memory");
-            run(c);
-            double const before = backend::fma_peak(c.executor(), c.isa());
-            auto const begin = std::chrono::steady_clock::now();
-            for (auto _ : state) run(c);
-            double const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-            double const after = backend::fma_peak(c.executor(), c.isa());
-            double const rate = flops * static_cast<double>(state.iterations()) / seconds;
-            state.counters["FLOPs"] = rate;
-            state.counters["of_peak"] = 2 * rate / (before + after);
-        })->UseRealTime()->Unit(benchmark::kMillisecond);
+        benchmark::RegisterBenchmark((op + "/" + context + "/" + name).c_str(),
+                                     [=](benchmark::State& state) {
+                                         CpuContext c(threads);
+                                         auto run = make(c);
+                                         if (!c.reserve(c.plan([&] { run(c); }))) return state.SkipWithError("out of memory");
+                                         run(c);
+                                         double const before = backend::fma_peak(c.executor(), c.isa());
+                                         auto const begin = std::chrono::steady_clock::now();
+                                         for (auto _ : state) run(c);
+                                         double const seconds =
+                                             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+                                         double const after = backend::fma_peak(c.executor(), c.isa());
+                                         double const rate = flops * static_cast<double>(state.iterations()) / seconds;
+                                         state.counters["FLOPs"] = rate;
+                                         state.counters["of_peak"] = 2 * rate / (before + after);
+                                     })
+            ->UseRealTime()
+            ->Unit(benchmark::kMillisecond);
     }
 }
 

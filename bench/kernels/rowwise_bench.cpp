@@ -9,8 +9,9 @@ void add_rowwise() {
         auto const out = std::make_shared<std::vector<float>>(1024 * 768);
         auto const weight = std::make_shared<std::vector<float>>(numbers(768));
         return [=](CpuContext& c) {
-            layer_norm(c, kernels::LayerNormArgs<float>{.rows = 1024, .width = 768, .x = x->data(), .weight = weight->data(),
-                                                        .bias = weight->data(), .out = out->data()});
+            layer_norm(
+                c, kernels::LayerNormArgs<float>{
+                       .rows = 1024, .width = 768, .x = x->data(), .weight = weight->data(), .bias = weight->data(), .out = out->data()});
         };
     });
     for (int side : {128, 256}) {
@@ -63,20 +64,27 @@ void add_rowwise() {
     }
     for (int channels : {256, 64}) {
         int const side = channels == 256 ? 32 : 64, out_channels = channels == 256 ? 64 : 32;
-        add_benchmark("conv_transpose2d", std::to_string(side) + "x" + std::to_string(channels), 8.0 * side * side * channels * out_channels,
-                      [=](CpuContext& c) {
+        add_benchmark("conv_transpose2d", std::to_string(side) + "x" + std::to_string(channels),
+                      8.0 * side * side * channels * out_channels, [=](CpuContext& c) {
                           auto const x = std::make_shared<std::vector<float>>(numbers(std::size_t(side) * side * channels));
                           auto const bias = std::make_shared<std::vector<float>>(numbers(out_channels));
                           auto const out = std::make_shared<std::vector<float>>(std::size_t(4) * side * side * out_channels);
-                          auto const packed = std::make_shared<std::vector<std::byte>>(c.packed_bytes(4 * out_channels, channels, DType::f32));
+                          auto const packed =
+                              std::make_shared<std::vector<std::byte>>(c.packed_bytes(4 * out_channels, channels, DType::f32));
                           c.pack_rows(packed->data(), 4 * out_channels, channels, DType::f32, 0, 4 * out_channels,
                                       numbers(std::size_t(4) * out_channels * channels).data());
                           return [=](CpuContext& y) {
                               conv_transpose2d(y, kernels::ConvTranspose2dArgs<float, kernels::PackedMatrix>{
-                                                      .batch = 1, .height = side, .width = side, .channels = channels,
-                                                      .out_channels = out_channels, .x = x->data(),
+                                                      .batch = 1,
+                                                      .height = side,
+                                                      .width = side,
+                                                      .channels = channels,
+                                                      .out_channels = out_channels,
+                                                      .x = x->data(),
                                                       .weight = y.matrix(packed->data(), 4 * out_channels, channels, DType::f32),
-                                                      .bias = bias->data(), .out = out->data(), .activation = kernels::Activation::gelu});
+                                                      .bias = bias->data(),
+                                                      .out = out->data(),
+                                                      .activation = kernels::Activation::gelu});
                           };
                       });
     }

@@ -54,14 +54,17 @@ struct ImageProblem {
         a.scale = T(1) / std::sqrt(T(c.head_dim));
         a.out = o.out.data();
         a.log_sum_exp = c.log_sum_exp ? o.log_sum_exp.data() : nullptr;
-        if constexpr (std::is_same_v<C, CpuContext>) run_planned(context, [&](CpuContext& x) { image_attention(x, a); });
-        else image_attention(context, a);
+        if constexpr (std::is_same_v<C, CpuContext>)
+            run_planned(context, [&](CpuContext& x) { image_attention(x, a); });
+        else
+            image_attention(context, a);
         return o;
     }
     Output<float> run(CpuContext& context) const { return run<CpuContext, float>(context, qkv, rel_h, rel_w, pad_key, pad_value); }
     Output<double> expected() const {
         ReferenceContext<double> context;
-        return run<ReferenceContext<double>, double>(context, widened(qkv), widened(rel_h), widened(rel_w), widened(pad_key), widened(pad_value));
+        return run<ReferenceContext<double>, double>(context, widened(qkv), widened(rel_h), widened(rel_w), widened(pad_key),
+                                                     widened(pad_value));
     }
 };
 
@@ -99,12 +102,24 @@ struct TokenProblem {
         int const width = c.heads * c.head_dim;
         std::size_t const rows = std::size_t(c.batch) * c.queries;
         ImageProblem::Output<T> o{std::vector<T>(rows * width), std::vector<T>(rows * c.heads)};
-        kernels::AttentionArgs<T> a{.batch = c.batch, .heads = c.heads, .head_dim = c.head_dim, .queries = c.queries, .keys = c.keys,
-                                    .q = q_.data(), .k = k_.data(), .v = v_.data(), .q_stride = width + 3, .k_stride = width + 1,
-                                    .v_stride = width, .scale = T(1) / std::sqrt(T(c.head_dim)), .out = o.out.data(),
+        kernels::AttentionArgs<T> a{.batch = c.batch,
+                                    .heads = c.heads,
+                                    .head_dim = c.head_dim,
+                                    .queries = c.queries,
+                                    .keys = c.keys,
+                                    .q = q_.data(),
+                                    .k = k_.data(),
+                                    .v = v_.data(),
+                                    .q_stride = width + 3,
+                                    .k_stride = width + 1,
+                                    .v_stride = width,
+                                    .scale = T(1) / std::sqrt(T(c.head_dim)),
+                                    .out = o.out.data(),
                                     .log_sum_exp = c.log_sum_exp ? o.log_sum_exp.data() : nullptr};
-        if constexpr (std::is_same_v<C, CpuContext>) run_planned(context, [&](CpuContext& x) { attention(x, a); });
-        else attention(context, a);
+        if constexpr (std::is_same_v<C, CpuContext>)
+            run_planned(context, [&](CpuContext& x) { attention(x, a); });
+        else
+            attention(context, a);
         return o;
     }
     ImageProblem::Output<float> run(CpuContext& context) const { return run<CpuContext, float>(context, q, k, v); }

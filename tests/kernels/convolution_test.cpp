@@ -43,8 +43,10 @@ std::vector<T> convolve(C& context, ConvCase const& c, std::vector<T> const& x, 
     a.activation = c.activation;
     std::vector<T> out(std::size_t(c.batch) * a.out_height() * a.out_width() * c.out_channels);
     a.out = out.data();
-    if constexpr (std::is_same_v<C, CpuContext>) run_planned(context, [&](CpuContext& y) { conv2d(y, a); });
-    else conv2d(context, a);
+    if constexpr (std::is_same_v<C, CpuContext>)
+        run_planned(context, [&](CpuContext& y) { conv2d(y, a); });
+    else
+        conv2d(context, a);
     return out;
 }
 
@@ -53,19 +55,29 @@ struct TransposedCase {
     Activation activation;
 };
 TransposedCase const transposed_cases[] = {
-    {1, 1, 1, 1, 1, Activation::none}, {2, 5, 7, 16, 8, Activation::gelu}, {1, 16, 16, 64, 32, Activation::none},
+    {1, 1, 1, 1, 1, Activation::none},   {2, 5, 7, 16, 8, Activation::gelu},   {1, 16, 16, 64, 32, Activation::none},
     {2, 4, 6, 33, 13, Activation::relu}, {1, 8, 8, 128, 64, Activation::gelu},
 };
 
 template <class C, class T>
-std::vector<T> convolve(C& context, TransposedCase const& c, std::vector<T> const& x, std::vector<float> const& w, std::vector<T> const& bias) {
+std::vector<T> convolve(C& context, TransposedCase const& c, std::vector<T> const& x, std::vector<float> const& w,
+                        std::vector<T> const& bias) {
     Weight<C> const weight(context, 4 * c.out_channels, c.channels, DType::f32, w);
     std::vector<T> out(std::size_t(4) * c.batch * c.height * c.width * c.out_channels);
-    kernels::ConvTranspose2dArgs<T, typename C::Matrix> a{.batch = c.batch, .height = c.height, .width = c.width, .channels = c.channels,
-                                                          .out_channels = c.out_channels, .x = x.data(), .weight = weight.matrix(context),
-                                                          .bias = bias.data(), .out = out.data(), .activation = c.activation};
-    if constexpr (std::is_same_v<C, CpuContext>) run_planned(context, [&](CpuContext& y) { conv_transpose2d(y, a); });
-    else conv_transpose2d(context, a);
+    kernels::ConvTranspose2dArgs<T, typename C::Matrix> a{.batch = c.batch,
+                                                          .height = c.height,
+                                                          .width = c.width,
+                                                          .channels = c.channels,
+                                                          .out_channels = c.out_channels,
+                                                          .x = x.data(),
+                                                          .weight = weight.matrix(context),
+                                                          .bias = bias.data(),
+                                                          .out = out.data(),
+                                                          .activation = c.activation};
+    if constexpr (std::is_same_v<C, CpuContext>)
+        run_planned(context, [&](CpuContext& y) { conv_transpose2d(y, a); });
+    else
+        conv_transpose2d(context, a);
     return out;
 }
 
@@ -78,7 +90,8 @@ TEST_SUITE("kernels/convolution") {
             int const k = c.kernel * c.kernel * c.channels;
             auto const x = random.vector(std::size_t(c.batch) * c.height * c.width * c.channels);
             auto const w = random.vector(std::size_t(c.out_channels) * k, 1 / std::sqrt(float(k))), bias = random.vector(c.out_channels);
-            int const out_h = (c.height + 2 * c.padding - c.kernel) / c.stride + 1, out_w = (c.width + 2 * c.padding - c.kernel) / c.stride + 1;
+            int const out_h = (c.height + 2 * c.padding - c.kernel) / c.stride + 1,
+                      out_w = (c.width + 2 * c.padding - c.kernel) / c.stride + 1;
             auto const residual = random.vector(std::size_t(out_h) * out_w * c.out_channels);
             ReferenceContext<double> reference;
             auto const expected = convolve(reference, c, widened(x), w, widened(bias), widened(residual));

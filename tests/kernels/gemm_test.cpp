@@ -50,8 +50,10 @@ struct Problem {
         g.out_stride = c.n + c.out_extra;
         g.activation = c.activation;
         if (c.rank) g.tail = {xa_.data(), c.rank + 1, low_rank.matrix(context), c.rank};
-        if constexpr (std::is_same_v<C, CpuContext>) run_planned(context, [&](CpuContext& x) { gemm(x, g); });
-        else gemm(context, g);
+        if constexpr (std::is_same_v<C, CpuContext>)
+            run_planned(context, [&](CpuContext& x) { gemm(x, g); });
+        else
+            gemm(context, g);
         return out;
     }
     std::vector<float> run(CpuContext& context) const { return run<CpuContext, float>(context, a, bias, residual, xa); }
@@ -103,7 +105,8 @@ TEST_SUITE("kernels/gemm") {
         Problem const problem(c, 30);
         using Dense = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
         Eigen::Map<Dense const> const a(problem.a.data(), c.m, c.k), w(problem.w.data(), c.n, c.k);
-        Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> const product = a.cast<double>() * w.cast<double>().transpose();
+        Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor> const product =
+            a.cast<double>() * w.cast<double>().transpose();
         std::vector<double> const expected(product.data(), product.data() + product.size());
         for (Isa isa : isas()) {
             CpuContext context(2, isa);
@@ -154,8 +157,8 @@ TEST_SUITE("kernels/gemm") {
         for (Isa isa : isas()) {
             CpuContext context(3, isa);
             Weight<CpuContext> const weight(context, 70, 50, DType::f32, problem.w);
-            kernels::GemmArgs<float, kernels::PackedMatrix> g{.m = 70, .n = 70, .k = 50, .a = problem.a.data(), .a_stride = 50,
-                                                              .weight = weight.matrix(context)};
+            kernels::GemmArgs<float, kernels::PackedMatrix> g{
+                .m = 70, .n = 70, .k = 50, .a = problem.a.data(), .a_stride = 50, .weight = weight.matrix(context)};
             std::vector<float> apart(70 * 70), in_place = problem.residual;
             g.residual_stride = g.out_stride = 70;
             g.residual = problem.residual.data();
@@ -184,9 +187,12 @@ TEST_SUITE("kernels/gemm") {
                                 for (int p = 0; p < k; ++p) {
                                     std::size_t const at = (std::size_t(row / 32) * k + p) * 32 + row % 32;
                                     float const x = w[std::size_t(row) * k + p];
-                                    if (storage == DType::f32) CHECK(reinterpret_cast<float const*>(bytes.data())[at] == x);
-                                    else if (storage == DType::f16) CHECK(reinterpret_cast<Half const*>(bytes.data())[at].bits == to_f16(x).bits);
-                                    else CHECK(reinterpret_cast<BFloat16 const*>(bytes.data())[at].bits == to_bf16(x).bits);
+                                    if (storage == DType::f32)
+                                        CHECK(reinterpret_cast<float const*>(bytes.data())[at] == x);
+                                    else if (storage == DType::f16)
+                                        CHECK(reinterpret_cast<Half const*>(bytes.data())[at].bits == to_f16(x).bits);
+                                    else
+                                        CHECK(reinterpret_cast<BFloat16 const*>(bytes.data())[at].bits == to_bf16(x).bits);
                                 }
                             first = bytes;
                         }

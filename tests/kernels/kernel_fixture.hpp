@@ -50,15 +50,22 @@ private:
     std::uint64_t state_;
 };
 
-inline std::vector<double> widened(std::vector<float> const& v) { return {v.begin(), v.end()}; }
-inline double const* data_or_null(std::vector<double> const& v) { return v.empty() ? nullptr : v.data(); }
-inline float const* data_or_null(std::vector<float> const& v) { return v.empty() ? nullptr : v.data(); }
+inline std::vector<double> widened(std::vector<float> const& v) {
+    return {v.begin(), v.end()};
+}
+inline double const* data_or_null(std::vector<double> const& v) {
+    return v.empty() ? nullptr : v.data();
+}
+inline float const* data_or_null(std::vector<float> const& v) {
+    return v.empty() ? nullptr : v.data();
+}
 
 /// One weight as a context keeps it.
 template <class C>
 class Weight {
 public:
-    Weight(C& c, int n, int k, DType storage, std::vector<float> const& source) : n_(n), k_(k), storage_(storage), bytes_(c.packed_bytes(n, k, storage)) {
+    Weight(C& c, int n, int k, DType storage, std::vector<float> const& source)
+        : n_(n), k_(k), storage_(storage), bytes_(c.packed_bytes(n, k, storage)) {
         constexpr int block = C::row_block * 2;
         for (int row = 0; row < n; row += block) {
             int const rows = n - row < block ? n - row : block;

@@ -31,8 +31,9 @@ TEST_SUITE("kernels/rowwise") {
             Activation activation;
         };
         Random random(1);
-        for (Case const& c : {Case{1, 1, Activation::none}, Case{7, 15, Activation::relu}, Case{3, 16, Activation::gelu}, Case{40, 100, Activation::none},
-                              Case{300, 768, Activation::none}, Case{33, 256, Activation::gelu}, Case{5, 1280, Activation::none}}) {
+        for (Case const& c :
+             {Case{1, 1, Activation::none}, Case{7, 15, Activation::relu}, Case{3, 16, Activation::gelu}, Case{40, 100, Activation::none},
+              Case{300, 768, Activation::none}, Case{33, 256, Activation::gelu}, Case{5, 1280, Activation::none}}) {
             std::size_t const count = std::size_t(c.rows) * c.width;
             auto x = random.vector(count, 3);
             for (float& v : x) v += 20;  // variance by the square of the mean would lose all digits
@@ -41,11 +42,19 @@ TEST_SUITE("kernels/rowwise") {
                 using T = typename std::decay_t<decltype(context)>::Scalar;
                 std::vector<T> out(x_.begin(), x_.end());
                 out.resize(count + 2 * std::size_t(c.rows));
-                kernels::LayerNormArgs<T> l{.rows = c.rows, .width = c.width, .x = out.data(), .weight = weight_.data(), .bias = bias_.data(),
-                                            .out = out.data(), .activation = c.activation, .mean = out.data() + count,
+                kernels::LayerNormArgs<T> l{.rows = c.rows,
+                                            .width = c.width,
+                                            .x = out.data(),
+                                            .weight = weight_.data(),
+                                            .bias = bias_.data(),
+                                            .out = out.data(),
+                                            .activation = c.activation,
+                                            .mean = out.data() + count,
                                             .rstd = out.data() + count + c.rows};
-                if constexpr (std::is_same_v<T, float>) run_planned(context, [&](CpuContext& y) { layer_norm(y, l); });
-                else layer_norm(context, l);
+                if constexpr (std::is_same_v<T, float>)
+                    run_planned(context, [&](CpuContext& y) { layer_norm(y, l); });
+                else
+                    layer_norm(context, l);
                 return out;
             };
             ReferenceContext<double> reference;
@@ -64,7 +73,9 @@ TEST_SUITE("kernels/rowwise") {
             for (std::size_t i = 0; i < expected.size(); ++i) expected[i] = double(a[i] + b[i % std::size_t(period)]);
             check(expected, 1e-30, [&](CpuContext& context) {
                 auto out = a;
-                run_planned(context, [&](CpuContext& x) { add(x, kernels::AddArgs<float>{count, period, out.data(), b.data(), out.data()}); });
+                run_planned(context, [&](CpuContext& x) {
+                    add(x, kernels::AddArgs<float>{count, period, out.data(), b.data(), out.data()});
+                });
                 return out;
             });
         }
@@ -96,14 +107,16 @@ TEST_SUITE("kernels/rowwise") {
             int batch, classes, in_height, in_width, out_height, out_width;
         };
         Random random(4);
-        for (Case const& c : {Case{1, 1, 1, 1, 1, 1}, Case{2, 9, 16, 16, 64, 64}, Case{1, 3, 7, 5, 20, 33}, Case{1, 5, 20, 31, 9, 13}, Case{1, 2, 1, 40, 3, 17},
-                              Case{1, 9, 32, 32, 128, 128}}) {
+        for (Case const& c : {Case{1, 1, 1, 1, 1, 1}, Case{2, 9, 16, 16, 64, 64}, Case{1, 3, 7, 5, 20, 33}, Case{1, 5, 20, 31, 9, 13},
+                              Case{1, 2, 1, 40, 3, 17}, Case{1, 9, 32, 32, 128, 128}}) {
             auto const logits = random.vector(std::size_t(c.batch) * c.classes * c.in_height * c.in_width);
             std::size_t const pixels = std::size_t(c.out_height) * c.out_width;
             std::vector<float> resized(std::size_t(c.batch) * c.classes * pixels);
             std::vector<std::uint8_t> labels(std::size_t(c.batch) * pixels);
-            kernels::BilinearArgs<float> r{c.batch * c.classes, c.in_height, c.in_width, c.out_height, c.out_width, logits.data(), resized.data()};
-            kernels::ArgmaxArgs<float> a{c.batch, c.classes, c.in_height, c.in_width, c.out_height, c.out_width, logits.data(), labels.data()};
+            kernels::BilinearArgs<float> r{c.batch * c.classes, c.in_height,   c.in_width,    c.out_height,
+                                           c.out_width,         logits.data(), resized.data()};
+            kernels::ArgmaxArgs<float> a{c.batch,      c.classes,   c.in_height,   c.in_width,
+                                         c.out_height, c.out_width, logits.data(), labels.data()};
             kernels::reference::bilinear(r);
             kernels::reference::argmax(a);
             for (Isa isa : isas())

@@ -24,9 +24,8 @@ inline double fma_peak(Executor& executor, Isa isa, double seconds = 0.05) {
     double flops = 0, elapsed = 0;
     auto const begin = Clock::now();
     do {
-        parallel_for(executor, tasks, [&](int, int) {
-            [[maybe_unused]] float volatile kept = SAMED_ISA_CALL(isa, fma_loop, rounds, start);
-        });
+        parallel_for(executor, tasks,
+                     [&](int, int) { [[maybe_unused]] float volatile kept = SAMED_ISA_CALL(isa, fma_loop, rounds, start); });
         flops += double(rounds) * double(SAMED_ISA_CALL(isa, flops_a_round)) * tasks;
         elapsed = std::chrono::duration<double>(Clock::now() - begin).count();
     } while (elapsed < seconds);

@@ -26,7 +26,9 @@ SAMED_INLINE SAMED_TARGET_AVX2 __m256i lanes_below(int n, int first) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n - first), lane);
 }
 
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 load(float const* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 load(float const* p) {
+    return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 SAMED_INLINE SAMED_TARGET_AVX2 void store(float* p, Vec16 x) {
     _mm256_storeu_ps(p, x.lo);
     _mm256_storeu_ps(p + 8, x.hi);
@@ -41,8 +43,12 @@ SAMED_INLINE SAMED_TARGET_AVX2 void store_first(float* p, Vec16 x, int n) {
 SAMED_INLINE SAMED_TARGET_AVX2 Vec16 keep_first(Vec16 x, int n) {
     return {_mm256_and_ps(x.lo, _mm256_castsi256_ps(lanes_below(n, 0))), _mm256_and_ps(x.hi, _mm256_castsi256_ps(lanes_below(n, 8)))};
 }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 set(float x) {
+    return {_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 zero() {
+    return {_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
 
 SAMED_INLINE SAMED_TARGET_AVX2 Vec16 load_f16(void const* p) {
     auto const* halves = static_cast<__m128i const*>(p);
@@ -70,14 +76,24 @@ SAMED_INLINE SAMED_TARGET_AVX2 void store_bf16(void* p, Vec16 x) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), _mm256_permute4x64_epi64(packed, 0xd8));
 }
 
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 add(Vec16 a, Vec16 b) { return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)}; }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 sub(Vec16 a, Vec16 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 mul(Vec16 a, Vec16 b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 div(Vec16 a, Vec16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 add(Vec16 a, Vec16 b) {
+    return {_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 sub(Vec16 a, Vec16 b) {
+    return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 mul(Vec16 a, Vec16 b) {
+    return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 div(Vec16 a, Vec16 b) {
+    return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
 SAMED_INLINE SAMED_TARGET_AVX2 Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
     return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
 }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 maximum(Vec16 a, Vec16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 maximum(Vec16 a, Vec16 b) {
+    return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
 SAMED_INLINE SAMED_TARGET_AVX2 Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
     return {_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_GT_OQ)),
             _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_GT_OQ))};
@@ -85,7 +101,9 @@ SAMED_INLINE SAMED_TARGET_AVX2 Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, V
 SAMED_INLINE SAMED_TARGET_AVX2 __m256 power_of_two(__m256 n) {
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(n), 23), _mm256_set1_epi32(0x3f800000)));
 }
-SAMED_INLINE SAMED_TARGET_AVX2 Vec16 power_of_two(Vec16 n) { return {power_of_two(n.lo), power_of_two(n.hi)}; }
+SAMED_INLINE SAMED_TARGET_AVX2 Vec16 power_of_two(Vec16 n) {
+    return {power_of_two(n.lo), power_of_two(n.hi)};
+}
 
 SAMED_INLINE SAMED_TARGET_AVX2 float sum(Vec16 x) {
     __m256 const eight = _mm256_add_ps(x.lo, x.hi);

@@ -20,15 +20,31 @@ inline constexpr int tile_rows = 14, tile_vectors = 2;
 /// partial sums wait in memory, the chain of each is unbroken.
 inline constexpr int depth = 1 << 20;
 
-SAMED_INLINE SAMED_TARGET_AVX512 __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+SAMED_INLINE SAMED_TARGET_AVX512 __mmask16 first_lanes(int n) {
+    return static_cast<__mmask16>((1u << n) - 1u);
+}
 
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 load(float const* p) { return {_mm512_loadu_ps(p)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 void store(float* p, Vec16 x) { _mm512_storeu_ps(p, x.v); }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 load_first(float const* p, int n) { return {_mm512_maskz_loadu_ps(first_lanes(n), p)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 void store_first(float* p, Vec16 x, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), x.v); }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 keep_first(Vec16 x, int n) { return {_mm512_maskz_mov_ps(first_lanes(n), x.v)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 set(float x) { return {_mm512_set1_ps(x)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 zero() { return {_mm512_setzero_ps()}; }
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 load(float const* p) {
+    return {_mm512_loadu_ps(p)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 void store(float* p, Vec16 x) {
+    _mm512_storeu_ps(p, x.v);
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 load_first(float const* p, int n) {
+    return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 void store_first(float* p, Vec16 x, int n) {
+    _mm512_mask_storeu_ps(p, first_lanes(n), x.v);
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 keep_first(Vec16 x, int n) {
+    return {_mm512_maskz_mov_ps(first_lanes(n), x.v)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 set(float x) {
+    return {_mm512_set1_ps(x)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 zero() {
+    return {_mm512_setzero_ps()};
+}
 
 SAMED_INLINE SAMED_TARGET_AVX512 Vec16 load_f16(void const* p) {
     return {_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<__m256i const*>(p)))};
@@ -48,12 +64,24 @@ SAMED_INLINE SAMED_TARGET_AVX512 void store_bf16(void* p, Vec16 x) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_srli_epi32(0xffff, rounded, 16)));
 }
 
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 add(Vec16 a, Vec16 b) { return {_mm512_add_ps(a.v, b.v)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 sub(Vec16 a, Vec16 b) { return {_mm512_sub_ps(a.v, b.v)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 mul(Vec16 a, Vec16 b) { return {_mm512_mul_ps(a.v, b.v)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 div(Vec16 a, Vec16 b) { return {_mm512_div_ps(a.v, b.v)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-SAMED_INLINE SAMED_TARGET_AVX512 Vec16 maximum(Vec16 a, Vec16 b) { return {_mm512_maskz_max_ps(0xffff, a.v, b.v)}; }
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 add(Vec16 a, Vec16 b) {
+    return {_mm512_add_ps(a.v, b.v)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 sub(Vec16 a, Vec16 b) {
+    return {_mm512_sub_ps(a.v, b.v)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 mul(Vec16 a, Vec16 b) {
+    return {_mm512_mul_ps(a.v, b.v)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 div(Vec16 a, Vec16 b) {
+    return {_mm512_div_ps(a.v, b.v)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 maximum(Vec16 a, Vec16 b) {
+    return {_mm512_maskz_max_ps(0xffff, a.v, b.v)};
+}
 SAMED_INLINE SAMED_TARGET_AVX512 Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
     return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ), y.v, x.v)};
 }

@@ -20,12 +20,18 @@ inline constexpr int tile_rows = 6, tile_vectors = 1;
 /// partial sums wait in memory, the chain of each is unbroken.
 inline constexpr int depth = 256;
 
-SAMED_INLINE Vec16 load(float const* p) { return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}}; }
+SAMED_INLINE Vec16 load(float const* p) {
+    return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}};
+}
 SAMED_INLINE void store(float* p, Vec16 x) {
     for (int i = 0; i < 4; ++i) vst1q_f32(p + 4 * i, x.v[i]);
 }
-SAMED_INLINE Vec16 set(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
-SAMED_INLINE Vec16 zero() { return set(0.0f); }
+SAMED_INLINE Vec16 set(float x) {
+    return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}};
+}
+SAMED_INLINE Vec16 zero() {
+    return set(0.0f);
+}
 inline Vec16 load_first(float const* p, int n) {
     float x[16] = {};
     for (int i = 0; i < n; ++i) x[i] = p[i];
@@ -93,7 +99,9 @@ SAMED_INLINE Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
     for (int i = 0; i < 4; ++i) y.v[i] = vbslq_f32(vcgtq_f32(a.v[i], b.v[i]), x.v[i], y.v[i]);
     return y;
 }
-SAMED_INLINE Vec16 maximum(Vec16 a, Vec16 b) { return select_greater(a, b, a, b); }
+SAMED_INLINE Vec16 maximum(Vec16 a, Vec16 b) {
+    return select_greater(a, b, a, b);
+}
 SAMED_INLINE Vec16 power_of_two(Vec16 n) {
     for (int i = 0; i < 4; ++i)
         n.v[i] = vreinterpretq_f32_s32(vaddq_s32(vshlq_n_s32(vreinterpretq_s32_f32(n.v[i]), 23), vdupq_n_s32(0x3f800000)));

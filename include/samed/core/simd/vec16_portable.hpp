@@ -30,8 +30,12 @@ SAMED_INLINE Vec16 load(float const* p) {
     std::memcpy(&x, p, sizeof x);
     return x;
 }
-SAMED_INLINE void store(float* p, Vec16 x) { std::memcpy(p, &x, sizeof x); }
-SAMED_INLINE Vec16 zero() { return Vec16{}; }
+SAMED_INLINE void store(float* p, Vec16 x) {
+    std::memcpy(p, &x, sizeof x);
+}
+SAMED_INLINE Vec16 zero() {
+    return Vec16{};
+}
 SAMED_INLINE Vec16 set(float x) {
     Vec4 const v = {x, x, x, x};
     return {{v, v, v, v}};
@@ -60,8 +64,12 @@ Vec16 widen(void const* p) {
     for (int i = 0; i < 16; ++i) x[i] = to_f32(in[i]);
     return load(x);
 }
-inline Vec16 load_f16(void const* p) { return widen<Half>(p); }
-inline Vec16 load_bf16(void const* p) { return widen<BFloat16>(p); }
+inline Vec16 load_f16(void const* p) {
+    return widen<Half>(p);
+}
+inline Vec16 load_bf16(void const* p) {
+    return widen<BFloat16>(p);
+}
 inline void store_f16(void* p, Vec16 x) {
     float lanes[16];
     Half out[16];
@@ -77,11 +85,21 @@ inline void store_bf16(void* p, Vec16 x) {
     std::memcpy(p, out, sizeof out);
 }
 
-SAMED_INLINE Vec16 add(Vec16 a, Vec16 b) { return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}}; }
-SAMED_INLINE Vec16 sub(Vec16 a, Vec16 b) { return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}}; }
-SAMED_INLINE Vec16 mul(Vec16 a, Vec16 b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}}; }
-SAMED_INLINE Vec16 div(Vec16 a, Vec16 b) { return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}}; }
-SAMED_INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) { return add(mul(a, b), c); }
+SAMED_INLINE Vec16 add(Vec16 a, Vec16 b) {
+    return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
+}
+SAMED_INLINE Vec16 sub(Vec16 a, Vec16 b) {
+    return {{a.v[0] - b.v[0], a.v[1] - b.v[1], a.v[2] - b.v[2], a.v[3] - b.v[3]}};
+}
+SAMED_INLINE Vec16 mul(Vec16 a, Vec16 b) {
+    return {{a.v[0] * b.v[0], a.v[1] * b.v[1], a.v[2] * b.v[2], a.v[3] * b.v[3]}};
+}
+SAMED_INLINE Vec16 div(Vec16 a, Vec16 b) {
+    return {{a.v[0] / b.v[0], a.v[1] / b.v[1], a.v[2] / b.v[2], a.v[3] / b.v[3]}};
+}
+SAMED_INLINE Vec16 fma(Vec16 a, Vec16 b, Vec16 c) {
+    return add(mul(a, b), c);
+}
 SAMED_INLINE Vec4 select_greater(Vec4 a, Vec4 b, Vec4 x, Vec4 y) {
     Int4 const mask = a > b;
     return reinterpret_cast<Vec4>((mask & reinterpret_cast<Int4>(x)) | (~mask & reinterpret_cast<Int4>(y)));
@@ -90,7 +108,9 @@ SAMED_INLINE Vec16 select_greater(Vec16 a, Vec16 b, Vec16 x, Vec16 y) {
     return {{select_greater(a.v[0], b.v[0], x.v[0], y.v[0]), select_greater(a.v[1], b.v[1], x.v[1], y.v[1]),
              select_greater(a.v[2], b.v[2], x.v[2], y.v[2]), select_greater(a.v[3], b.v[3], x.v[3], y.v[3])}};
 }
-SAMED_INLINE Vec16 maximum(Vec16 a, Vec16 b) { return select_greater(a, b, a, b); }
+SAMED_INLINE Vec16 maximum(Vec16 a, Vec16 b) {
+    return select_greater(a, b, a, b);
+}
 SAMED_INLINE Vec16 power_of_two(Vec16 n) {
     for (int i = 0; i < 4; ++i) n.v[i] = reinterpret_cast<Vec4>((reinterpret_cast<Int4>(n.v[i]) << 23) + 0x3f800000);
     return n;

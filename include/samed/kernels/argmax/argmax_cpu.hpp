@@ -22,8 +22,7 @@ inline void argmax(CpuContext& c, ArgmaxArgs<float> const& a) {
     taps.fill(a.in_width, a.out_width);
     parallel_for(c.executor(), a.batch * pieces, [&](int index, int worker) {
         int const first = index % pieces * rows, last = std::min(a.out_height, first + rows);
-        for (int y = first; y < last; ++y)
-            SAMED_ISA_CALL(c.isa(), argmax_row, a, taps, index / pieces, y, scratch + worker * size, width);
+        for (int y = first; y < last; ++y) SAMED_ISA_CALL(c.isa(), argmax_row, a, taps, index / pieces, y, scratch + worker * size, width);
     });
 }
 

@@ -65,8 +65,11 @@ inline void image_attention(CpuContext& c, ImageAttentionArgs<float> const& a) {
     int const panels = (largest + 31) / 32, most = std::min(largest, (panels + chunks - 1) / chunks * 32);
 
     Arena::Frame frame(c.arena());
-    AttentionScratch const scratch = AttentionScratch::take(c.arena(), workers, most, largest + padded, a.head_dim, rows, columns, relative, a.bias_table != nullptr);
-    auto const table = [&](int size) { return c.arena().take<float>(relative ? std::size_t(2 * size - 1) * std::size_t(a.head_dim) + 16 : 0); };
+    AttentionScratch const scratch =
+        AttentionScratch::take(c.arena(), workers, most, largest + padded, a.head_dim, rows, columns, relative, a.bias_table != nullptr);
+    auto const table = [&](int size) {
+        return c.arena().take<float>(relative ? std::size_t(2 * size - 1) * std::size_t(a.head_dim) + 16 : 0);
+    };
     float *const table_h = table(rows), *const table_w = table(columns);
     if (c.planning()) return;
     if (relative) {

@@ -16,10 +16,10 @@ namespace samed::kernels {
 /// key and one value: a single row of scores and a single row of probabilities serve them all.
 struct AttentionTask {
     int head_dim = 0, queries = 0, keys = 0;
-    float const** q = nullptr;    ///< [queries]
-    float const** k = nullptr;    ///< [keys], the padded one last
-    float const** v = nullptr;    ///< [keys]
-    float** out = nullptr;        ///< [queries]
+    float const** q = nullptr;      ///< [queries]
+    float const** k = nullptr;      ///< [keys], the padded one last
+    float const** v = nullptr;      ///< [keys]
+    float** out = nullptr;          ///< [queries]
     float** log_sum_exp = nullptr;  ///< [queries] or null
     float scale = 1;
 
@@ -29,7 +29,7 @@ struct AttentionTask {
     float const* table_h = nullptr;
     float const* table_w = nullptr;
     float const* bias_table = nullptr;  ///< [rows * columns] of this head, see ImageAttentionArgs; null = none
-    int* y = nullptr;  ///< [queries], in the grid of keys
+    int* y = nullptr;                   ///< [queries], in the grid of keys
     int* x = nullptr;
 };
 

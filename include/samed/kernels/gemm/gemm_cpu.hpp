@@ -58,8 +58,8 @@ inline void run_gemm(CpuContext& c, GemmProblem const& g) {
     parallel_for(c.executor(), whole + cut * chunks, [&](int index, int worker) {
         if (index < whole) return run_block(index, 0, panels, worker);
         int const block = whole + (index - whole) / chunks, chunk = (index - whole) % chunks;
-        run_block(block, static_cast<int>(std::int64_t{chunk} * panels / chunks), static_cast<int>(std::int64_t{chunk + 1} * panels / chunks),
-                  worker);
+        run_block(block, static_cast<int>(std::int64_t{chunk} * panels / chunks),
+                  static_cast<int>(std::int64_t{chunk + 1} * panels / chunks), worker);
     });
 }
 

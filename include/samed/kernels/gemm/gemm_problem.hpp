@@ -12,7 +12,8 @@ namespace samed::kernels {
 /// feeds the same kernel as a matrix without an im2col copy.
 class RowSource {
 public:
-    RowSource(int segment_count, int segment_length, bool needs_line) : segments(segment_count), length(segment_length), gathers(needs_line) {}
+    RowSource(int segment_count, int segment_length, bool needs_line)
+        : segments(segment_count), length(segment_length), gathers(needs_line) {}
 
     /// @param line  `length` floats of scratch for a source that gathers
     virtual float const* locate(int row, int segment, float* line) const = 0;
