@@ -56,9 +56,11 @@ public:
 
     /// Refuses fields beyond `known`: a misspelt option must not be silently ignored.
     Result<void> only(std::initializer_list<char const*> known) const {
-        for (auto const& [key, value] : object_.items())
-            if (key != "id" && key != "op" && std::find_if(known.begin(), known.end(), [&](char const* k) { return key == k; }) == known.end())
+        for (auto const& field : object_.items()) {
+            std::string const& key = field.key();
+            if (key != "id" && key != "op" && std::find(known.begin(), known.end(), key) == known.end())
                 return fail(ErrorCode::unknown_name, "request", "fields of this op", key);
+        }
         return {};
     }
     bool has(char const* key) const { return object_.contains(key); }
