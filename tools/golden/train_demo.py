@@ -918,7 +918,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("stage", choices=("sample", "samed", "sam", "evaluate"))
     parser.add_argument("--templates", default="/usr/share/mricron/templates")
-    parser.add_argument("--models", default="/work/models")
+    parser.add_argument("--models", default="build/models")
     parser.add_argument("--repo", default=".")
     parser.add_argument("--figures", default="figures.json")
     parser.add_argument("--part", choices=("samed", "sam", "both"), default="both")
