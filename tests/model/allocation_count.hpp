@@ -5,15 +5,16 @@
 #include <atomic>
 #include <cstddef>
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef SAMED_TEST_COUNTS_ALLOCATIONS
 #define SAMED_TEST_COUNTS_ALLOCATIONS 1
-#else
+#if !defined(__GLIBC__) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#undef SAMED_TEST_COUNTS_ALLOCATIONS
 #define SAMED_TEST_COUNTS_ALLOCATIONS 0
-#endif
-#if defined(__has_feature)
+#elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #undef SAMED_TEST_COUNTS_ALLOCATIONS
 #define SAMED_TEST_COUNTS_ALLOCATIONS 0
+#endif
 #endif
 #endif
 
