@@ -88,7 +88,7 @@ void check_stages(std::string const& name, samed::adapters::LoraMode lora) {
     reserve(context);
     samed::LoadOptions options;
     options.lora = lora;
-    options.storage = samed::DType::f32;  // merging into f16 rounds once more
+    options.precision = samed::Precision::f32;  // merging into f16 rounds once more
     auto const model = load<V>(golden.model, context, options);
     auto const& encoder = model.base().encoder();
     auto const input = scalars<C>(golden.stage("input").values);

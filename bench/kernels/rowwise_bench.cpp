@@ -42,8 +42,8 @@ void add_rowwise() {
         add_benchmark("conv2d", v.name, 2.0 * out_side * out_side * v.out_channels * k, [=](CpuContext& c) {
             auto const x = std::make_shared<std::vector<float>>(numbers(std::size_t(v.side) * v.side * v.channels));
             auto const out = std::make_shared<std::vector<float>>(std::size_t(out_side) * out_side * v.out_channels);
-            auto const packed = std::make_shared<std::vector<std::byte>>(c.packed_bytes(v.out_channels, k, DType::f32));
-            c.pack_rows(packed->data(), v.out_channels, k, DType::f32, 0, v.out_channels, numbers(std::size_t(v.out_channels) * k).data());
+            auto const packed = std::make_shared<std::vector<std::byte>>(c.packed_bytes(v.out_channels, k, Precision::f32));
+            c.pack_rows(packed->data(), v.out_channels, k, Precision::f32, 0, v.out_channels, numbers(std::size_t(v.out_channels) * k).data());
             return [=](CpuContext& y) {
                 kernels::Conv2dArgs<float, kernels::PackedMatrix> a;
                 a.height = a.width = v.side;
@@ -56,7 +56,7 @@ void add_rowwise() {
                 a.channel_stride = v.planar ? v.side * v.side : 1;
                 a.column_stride = v.planar ? 1 : v.channels;
                 a.row_stride = a.column_stride * v.side;
-                a.weight = y.matrix(packed->data(), v.out_channels, k, DType::f32);
+                a.weight = y.matrix(packed->data(), v.out_channels, k, Precision::f32);
                 a.out = out->data();
                 conv2d(y, a);
             };
@@ -70,8 +70,8 @@ void add_rowwise() {
                           auto const bias = std::make_shared<std::vector<float>>(numbers(out_channels));
                           auto const out = std::make_shared<std::vector<float>>(std::size_t(4) * side * side * out_channels);
                           auto const packed =
-                              std::make_shared<std::vector<std::byte>>(c.packed_bytes(4 * out_channels, channels, DType::f32));
-                          c.pack_rows(packed->data(), 4 * out_channels, channels, DType::f32, 0, 4 * out_channels,
+                              std::make_shared<std::vector<std::byte>>(c.packed_bytes(4 * out_channels, channels, Precision::f32));
+                          c.pack_rows(packed->data(), 4 * out_channels, channels, Precision::f32, 0, 4 * out_channels,
                                       numbers(std::size_t(4) * out_channels * channels).data());
                           return [=](CpuContext& y) {
                               conv_transpose2d(y, kernels::ConvTranspose2dArgs<float, kernels::PackedMatrix>{
@@ -81,7 +81,7 @@ void add_rowwise() {
                                                       .channels = channels,
                                                       .out_channels = out_channels,
                                                       .x = x->data(),
-                                                      .weight = y.matrix(packed->data(), 4 * out_channels, channels, DType::f32),
+                                                      .weight = y.matrix(packed->data(), 4 * out_channels, channels, Precision::f32),
                                                       .bias = bias->data(),
                                                       .out = out->data(),
                                                       .activation = kernels::Activation::gelu});

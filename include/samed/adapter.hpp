@@ -88,9 +88,9 @@ public:
         int const width = config.encoder.neck_width, grid = config.encoder.grid();
         auto adapter = std::make_shared<Adapter>();
         adapter->header_ = file.header();
-        WeightLoader<C> loader(context, file, adapter->memory_, detail::storage_of(file, options), asked);
+        WeightLoader<C> loader(context, file, adapter->memory_, detail::precisions_of(file, options), asked);
         AskedTensors again;  // of weights that the base has read
-        WeightLoader<C> copies(context, base_file, adapter->memory_, detail::storage_of(base_file, options), again);
+        WeightLoader<C> copies(context, base_file, adapter->memory_, detail::precisions_of(base_file, options), again);
         WeightLoader<C>* const merge = options.lora == adapters::LoraMode::merged ? &copies : nullptr;
         SAMED_TRY(adapter->blocks_, base.encoder().bind(loader, !lora_in_base, merge));
         SAMED_TRY(adapter->prompt_encoder_, sam::PromptEncoder<C>::load(loader, config.encoder.image_size, grid, width,

@@ -20,7 +20,7 @@ class PromptedModel;
 
 struct AnyOptions {
     int threads = 0;        ///< 0 = all cores
-    std::string storage;    ///< "f32", "f16", "bf16": packed weights; empty = as the file
+    std::string precision;  ///< of the weights: "f32", "f16", "bf16", "bf16-products", "int8"; empty = as the file
     bool live_lora = false; ///< keep LoRA beside the weights instead of merging it
 };
 

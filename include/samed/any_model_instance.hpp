@@ -122,10 +122,10 @@ inline Result<OpenOptions> open_options(AnyOptions const& any) {
     OpenOptions options;
     options.threads = any.threads;
     options.load.lora = any.live_lora ? adapters::LoraMode::live : adapters::LoraMode::merged;
-    if (any.storage == "f32") options.load.storage = DType::f32;
-    else if (any.storage == "f16") options.load.storage = DType::f16;
-    else if (any.storage == "bf16") options.load.storage = DType::bf16;
-    else if (!any.storage.empty()) return fail(ErrorCode::unknown_name, "storage", "f32, f16 or bf16", any.storage);
+    for (Precision p : {Precision::f32, Precision::f16, Precision::bf16, Precision::bf16_products, Precision::int8})
+        if (any.precision == name(p)) options.load.precision = p;
+    if (!any.precision.empty() && !options.load.precision)
+        return fail(ErrorCode::unknown_name, "precision", "f32, f16, bf16, bf16-products or int8", any.precision);
     return options;
 }
 

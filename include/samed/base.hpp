@@ -13,17 +13,20 @@
 namespace samed {
 
 struct LoadOptions {
-    /// Element type of packed weights: f32 (exact for any file), f16 or bf16 (half the memory, f32 arithmetic). Nothing = as the file.
-    std::optional<DType> storage{};
+    /// How weights are kept and multiplied: f32 is exact for any file; bf16_products and int8 concern the encoder's blocks, the rest
+    /// stays as in the file. Nothing = as the file.
+    std::optional<Precision> precision{};
     adapters::LoraMode lora = adapters::LoraMode::merged;
 };
 
 namespace detail {
-inline DType storage_of(ModelFile const& file, LoadOptions const& options) {
-    if (options.storage) return *options.storage;
+inline Precisions precisions_of(ModelFile const& file, LoadOptions const& options) {
     auto const* pos = file.tensors().find("image_encoder.pos_embed");
     if (!pos) pos = file.tensors().find("mask_decoder.mask_tokens.weight");
-    return pos && (pos->dtype == DType::f16 || pos->dtype == DType::bf16) ? pos->dtype : DType::f32;
+    Precision const stored = pos && pos->dtype == DType::f16 ? Precision::f16 : pos && pos->dtype == DType::bf16 ? Precision::bf16 : Precision::f32;
+    Precision const wanted = options.precision.value_or(stored);
+    Precision const plain = wanted == Precision::int8 ? stored : wanted == Precision::bf16_products ? Precision::bf16 : wanted;
+    return {plain, wanted};
 }
 }  // namespace detail
 
@@ -42,9 +45,9 @@ public:
         ModelConfig config = file.header().config;
         if (merge) config.rank = merge->header().config.rank;
         auto base = std::make_shared<Base>();
-        WeightLoader<C> loader(context, file, base->memory_, detail::storage_of(file, options), asked);
+        WeightLoader<C> loader(context, file, base->memory_, detail::precisions_of(file, options), asked);
         std::optional<WeightLoader<C>> lora;
-        if (merge) lora.emplace(context, *merge, base->memory_, DType::f32, *asked_of_merge);
+        if (merge) lora.emplace(context, *merge, base->memory_, Precisions{}, *asked_of_merge);
         SAMED_TRY(base->encoder_, Encoder::load(loader, Facts<V::config>(config), lora ? &*lora : nullptr));
         int const width = config.encoder.neck_width;
         SAMED_TRY(base->image_pe_, sam::ImagePe<C>::load(loader, config.encoder.grid(), width));

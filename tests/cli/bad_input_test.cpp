@@ -76,7 +76,7 @@ TEST_SUITE("cli/bad_input") {
              "-a", f.adapter});
         row("no adapter file", "io_failure", "none.safetensors", {"-m", f.base, "-a", f / "none.safetensors"});
         row("SAM without a prompt", "invalid_argument", "--point", one(f.sam));
-        row("a storage type that is none", "unknown_name", "storage", {"-m", f.model, "--storage", "int3"});
+        row("a precision that is none", "unknown_name", "precision", {"-m", f.model, "--precision", "int3"});
     }
 
     TEST_CASE("segment: inputs") {

@@ -1,67 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernel_fixture.hpp"
+#include "gemm_fixture.hpp"
 
 #include <Eigen/Core>
 
 using namespace kernel_test;
+using Case = GemmCase;
+using Problem = RandomGemm;
 
 namespace {
-
-struct Case {
-    int m, n, k, rank = 0, a_extra = 0, out_extra = 0, residual_rows = -1;  // -1: no residual
-    bool bias = true;
-    Activation activation = Activation::none;
-    DType storage = DType::f32;
-};
-
-struct Problem {
-    Case c;
-    std::vector<float> a, w, bias, residual, xa, tail;
-
-    explicit Problem(Case const& wanted, std::uint64_t seed) : c(wanted) {
-        Random random(seed);
-        a = random.vector(std::size_t(c.m) * (c.k + c.a_extra));
-        w = random.vector(std::size_t(c.n) * c.k, 1 / std::sqrt(float(c.k)));
-        if (c.bias) bias = random.vector(c.n);
-        if (c.residual_rows >= 0) residual = random.vector(std::size_t(c.residual_rows ? c.residual_rows : c.m) * (c.n + 3));
-        if (c.rank) {
-            xa = random.vector(std::size_t(c.m) * (c.rank + 1));
-            tail = random.vector(std::size_t(c.n) * c.rank);
-        }
-    }
-
-    template <class C, class T>
-    std::vector<T> run(C& context, std::vector<T> const& a_, std::vector<T> const& bias_, std::vector<T> const& residual_,
-                       std::vector<T> const& xa_) const {
-        Weight<C> const weight(context, c.n, c.k, c.storage, w), low_rank(context, c.n, c.rank, c.storage, tail);
-        std::vector<T> out(std::size_t(c.m) * (c.n + c.out_extra), T(-7));
-        kernels::GemmArgs<T, typename C::Matrix> g;
-        g.m = c.m;
-        g.n = c.n;
-        g.k = c.k;
-        g.a = a_.data();
-        g.a_stride = c.k + c.a_extra;
-        g.weight = weight.matrix(context);
-        g.bias = data_or_null(bias_);
-        g.residual = data_or_null(residual_);
-        g.residual_stride = c.n + 3;
-        g.residual_rows = c.residual_rows > 0 ? c.residual_rows : 0;
-        g.out = out.data();
-        g.out_stride = c.n + c.out_extra;
-        g.activation = c.activation;
-        if (c.rank) g.tail = {xa_.data(), c.rank + 1, low_rank.matrix(context), c.rank};
-        if constexpr (std::is_same_v<C, CpuContext>)
-            run_planned(context, [&](CpuContext& x) { gemm(x, g); });
-        else
-            gemm(context, g);
-        return out;
-    }
-    std::vector<float> run(CpuContext& context) const { return run<CpuContext, float>(context, a, bias, residual, xa); }
-    std::vector<double> expected() const {
-        ReferenceContext<double> context;
-        return run<ReferenceContext<double>, double>(context, widened(a), widened(bias), widened(residual), widened(xa));
-    }
-};
 
 Case const cases[] = {
     {1, 1, 1},
@@ -76,8 +22,8 @@ Case const cases[] = {
     {150, 17, 31, 0, 0, 0, 0, false},
     {230, 160, 70, 0, 0, 0, -1, true, Activation::gelu},
     {300, 130, 200, 5, 0, 0, 100, false, Activation::relu},
-    {33, 50, 40, 4, 0, 0, 0, true, Activation::gelu, DType::f16},
-    {33, 50, 100, 4, 0, 0, 0, true, Activation::none, DType::bf16},
+    {33, 50, 40, 4, 0, 0, 0, true, Activation::gelu, Precision::f16},
+    {33, 50, 100, 4, 0, 0, 0, true, Activation::none, Precision::bf16},
     {16, 20, 3000},
 };
 
@@ -156,7 +102,7 @@ TEST_SUITE("kernels/gemm") {
         problem.residual.resize(70 * 70);
         for (Isa isa : isas()) {
             CpuContext context(3, isa);
-            Weight<CpuContext> const weight(context, 70, 50, DType::f32, problem.w);
+            Weight<CpuContext> const weight(context, 70, 50, Precision::f32, problem.w);
             kernels::GemmArgs<float, kernels::PackedMatrix> g{
                 .m = 70, .n = 70, .k = 50, .a = problem.a.data(), .a_stride = 50, .weight = weight.matrix(context)};
             std::vector<float> apart(70 * 70), in_place = problem.residual;
@@ -172,24 +118,24 @@ TEST_SUITE("kernels/gemm") {
 
     TEST_CASE("weights are packed to the same bytes by every instruction set, in any pieces") {
         Random random(3);
-        for (DType storage : {DType::f32, DType::f16, DType::bf16})
+        for (Precision precision : {Precision::f32, Precision::f16, Precision::bf16})
             for (int n : {1, 16, 17, 31, 32, 33, 95})
                 for (int k : {1, 15, 16, 70}) {
                     auto const w = random.vector(std::size_t(n) * k, 100);
                     std::vector<std::byte> first;
                     for (Isa isa : isas()) {
                         CpuContext context(1, isa);
-                        std::vector<std::byte> bytes(context.packed_bytes(n, k, storage), std::byte{0xee});
+                        std::vector<std::byte> bytes(context.packed_bytes(n, k, precision), std::byte{0xee});
                         for (int row = 0; row < n; row += 32)
-                            context.pack_rows(bytes.data(), n, k, storage, row, std::min(32, n - row), w.data() + row * k);
+                            context.pack_rows(bytes.data(), n, k, precision, row, std::min(32, n - row), w.data() + row * k);
                         if (first.empty()) {
                             for (int row = 0; row < n; ++row)
                                 for (int p = 0; p < k; ++p) {
                                     std::size_t const at = (std::size_t(row / 32) * k + p) * 32 + row % 32;
                                     float const x = w[std::size_t(row) * k + p];
-                                    if (storage == DType::f32)
+                                    if (precision == Precision::f32)
                                         CHECK(reinterpret_cast<float const*>(bytes.data())[at] == x);
-                                    else if (storage == DType::f16)
+                                    else if (precision == Precision::f16)
                                         CHECK(reinterpret_cast<Half const*>(bytes.data())[at].bits == to_f16(x).bits);
                                     else
                                         CHECK(reinterpret_cast<BFloat16 const*>(bytes.data())[at].bits == to_bf16(x).bits);

@@ -64,19 +64,19 @@ inline float const* data_or_null(std::vector<float> const& v) {
 template <class C>
 class Weight {
 public:
-    Weight(C& c, int n, int k, DType storage, std::vector<float> const& source)
-        : n_(n), k_(k), storage_(storage), bytes_(c.packed_bytes(n, k, storage)) {
+    Weight(C& c, int n, int k, Precision precision, std::vector<float> const& source)
+        : n_(n), k_(k), precision_(precision), bytes_(c.packed_bytes(n, k, precision)) {
         constexpr int block = C::row_block * 2;
         for (int row = 0; row < n; row += block) {
             int const rows = n - row < block ? n - row : block;
-            c.pack_rows(bytes_.data(), n, k, storage, row, rows, source.data() + std::size_t(row) * std::size_t(k));
+            c.pack_rows(bytes_.data(), n, k, precision, row, rows, source.data() + std::size_t(row) * std::size_t(k));
         }
     }
-    typename C::Matrix matrix(C& c) const { return c.matrix(bytes_.data(), n_, k_, storage_); }
+    typename C::Matrix matrix(C& c) const { return c.matrix(bytes_.data(), n_, k_, precision_); }
 
 private:
     int n_, k_;
-    DType storage_;
+    Precision precision_;
     std::vector<std::byte> bytes_;
 };
 

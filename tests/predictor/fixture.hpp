@@ -19,7 +19,7 @@ namespace samed_test {
 inline std::string golden(std::string const& name) { return std::string(SAMED_TEST_DATA) + "/golden/" + name; }
 
 inline samed::AnyModel open_model(std::string const& name) {
-    auto model = samed::AnyModel::open(golden(name), {.threads = 2, .storage = "f32", .live_lora = false});
+    auto model = samed::AnyModel::open(golden(name), {.threads = 2, .precision = "f32", .live_lora = false});
     REQUIRE_MESSAGE(model.has_value(), (model ? "" : model.error().message()));
     return *std::move(model);
 }

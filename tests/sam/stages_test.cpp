@@ -20,7 +20,7 @@ void check_labels(std::string const& name) {
     GoldenCase const golden = GoldenCase::open(name);
     C context;
     samed::LoadOptions options;
-    options.storage = samed::DType::f32;
+    options.precision = samed::Precision::f32;
     auto const model = load<Samed<>>(golden.model, context, options);
     auto const input = scalars<C>(golden.stage("input").values);
     std::vector<std::uint8_t> labels(static_cast<std::size_t>(model.image_size() * model.image_size()));

@@ -25,7 +25,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-    std::string model, adapter, storage;
+    std::string model, adapter, precision;
     int threads = 0, repeat = 0;
     bool json = false;
 };
@@ -94,7 +94,7 @@ Result<Json> run(Options const& o) {
     SAMED_TRY(ModelFile const file, ModelFile::open(o.adapter.empty() ? o.model : o.adapter));
     AnyOptions options;
     options.threads = o.threads;
-    options.storage = o.storage;
+    options.precision = o.precision;
     auto const before_load = Clock::now();
     SAMED_TRY(AnyModel const model, o.adapter.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapter, options));
     double const load_ms = milliseconds(before_load, Clock::now());
@@ -151,7 +151,7 @@ void add_bench(CLI::App& app, int& code) {
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->add_option("--repeat", o->repeat, "timed runs after one to warm up (default: 5 or more, for about 5 seconds)")
         ->check(CLI::Range(1, 999));
-    c->add_option("--storage", o->storage, "weights in memory: f32, f16 or bf16 (default: as the file)");
+    c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
     c->add_flag("--json", o->json, "JSON on stdout");
     c->footer(
         "gflops = work really needed / fastest total; fma_peak_gflops = what registers alone reach on the same threads in the same run.\n"

@@ -25,7 +25,7 @@ namespace samed::tool {
 namespace {
 
 struct Options {
-    std::string model, adapter, input, output, overlay, logits, embedding, intensity, resize = "faithful", box, slice_axis, storage;
+    std::string model, adapter, input, output, overlay, logits, embedding, intensity, resize = "faithful", box, slice_axis, precision;
     std::vector<std::string> points;
     int threads = 0;
     std::optional<std::int64_t> volume;
@@ -260,7 +260,7 @@ Result<void> run(Options const& o) {
     }
     AnyOptions options;
     options.threads = o.threads;
-    options.storage = o.storage;
+    options.precision = o.precision;
     SAMED_TRY(AnyModel const model, o.adapter.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapter, options));
     SAMED_TRY(Recipe const recipe, choose_recipe(o, model.summary().recipe));
     if (model.summary().semantic) return segment_semantic(o, model, input, axis, recipe, prompts.prompts());
@@ -290,7 +290,7 @@ void add_segment(CLI::App& app, int& code) {
         ->allow_extra_args(false);
     c->add_option("--box", o->box, "x0,y0,x1,y1 in pixels");
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
-    c->add_option("--storage", o->storage, "weights in memory: f32, f16 or bf16 (default: as the file)");
+    c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
     c->add_option("--slice-axis", o->slice_axis, "x, y or z of the voxel grid (default: the axis of the largest spacing, else z)");
     c->add_option("--volume", o->volume, "which volume of a 4-D NIfTI, from 0");
     c->footer(

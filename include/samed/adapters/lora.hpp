@@ -54,7 +54,7 @@ public:
         LowRankUpdate u;
         u.rank_ = loader.file().header().config.rank;
         u.in_ = names.in;
-        u.storage_ = loader.storage();
+        u.precision_ = loader.precision();
         // A backend that pads rows would keep R = 4 rows as 32: such an A stays as it is and is packed when used, for a
         // thousandth of the block's time. An adapter is then as large as its file.
         u.a_packed_ = u.rank_ % C::row_block == 0;
@@ -96,9 +96,9 @@ public:
             if (a_packed_) {
                 down.weight = a_;
             } else {
-                std::byte* const at = arena.template take<std::byte>(context.packed_bytes(rank_, in_, storage_));
-                if (!context.planning()) context.pack_rows(at, rank_, in_, storage_, 0, rank_, a_rows_);
-                down.weight = context.matrix(at, rank_, in_, storage_);
+                std::byte* const at = arena.template take<std::byte>(context.packed_bytes(rank_, in_, precision_));
+                if (!context.planning()) context.pack_rows(at, rank_, in_, precision_, 0, rank_, a_rows_);
+                down.weight = context.matrix(at, rank_, in_, precision_);
             }
             gemm(context, down);
             args.tail = {xa, rank_, b_, rank_};
@@ -109,7 +109,7 @@ private:
     Matrix a_{}, b_{}, merged_{};
     float const* a_rows_ = nullptr;
     int rank_ = 0, in_ = 0;
-    DType storage_ = DType::f32;
+    Precision precision_ = Precision::f32;
     bool a_packed_ = true, replaces_ = false;
 };
 

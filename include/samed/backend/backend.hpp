@@ -39,18 +39,18 @@ template <class C> concept HasBilinear = requires(C& c, kernels::BilinearArgs<ty
 template <class C> concept HasArgmax = requires(C& c, kernels::ArgmaxArgs<typename C::Scalar> const& a) { argmax(c, a); };
 
 /// Weights enter a backend in pieces of rows: `pack_rows` may be called for disjoint rows from several threads.
-///  - `packed_bytes(n, k, storage)`: size of an [n, k] matrix as this backend keeps it, with f32, f16 or bf16 elements
-///  - `pack_rows(at, n, k, storage, first_row, rows, source)`: `source` is [rows, k] f32; first_row is a multiple of `row_block`
-///  - `matrix(at, n, k, storage)`: the view that kernels take
+///  - `packed_bytes(n, k, precision)`: size of an [n, k] matrix as this backend keeps it
+///  - `pack_rows(at, n, k, precision, first_row, rows, source)`: `source` is [rows, k] f32; first_row is a multiple of `row_block`
+///  - `matrix(at, n, k, precision)`: the view that kernels take
 ///  - `upload(at, source, count)`: a plain vector of scalars
 ///  - `copy(count, from, out)`: scalars within this backend's memory
 ///  - `allocate_weights(bytes)`: a slab of the memory that the three above write to, with `data()`
 template <class C>
 concept PacksWeights = requires(C& c, std::byte* at, std::byte const* packed, float const* source, typename C::Scalar* vector) {
     { C::row_block } -> std::convertible_to<int>;
-    { c.packed_bytes(1, 1, DType::f32) } -> std::same_as<std::size_t>;
-    c.pack_rows(at, 1, 1, DType::f32, 0, 1, source);
-    { c.matrix(packed, 1, 1, DType::f32) } -> std::same_as<typename C::Matrix>;
+    { c.packed_bytes(1, 1, Precision::f32) } -> std::same_as<std::size_t>;
+    c.pack_rows(at, 1, 1, Precision::f32, 0, 1, source);
+    { c.matrix(packed, 1, 1, Precision::f32) } -> std::same_as<typename C::Matrix>;
     c.upload(vector, source, std::size_t{1});
     c.copy(std::int64_t{1}, static_cast<typename C::Scalar const*>(vector), vector);
     { c.allocate_weights(std::size_t{1}) } -> std::same_as<Result<typename C::WeightSlab>>;

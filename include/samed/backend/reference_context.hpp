@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <vector>
 
 #include <samed/backend/backend.hpp>
 #include <samed/backend/context_arena.hpp>
@@ -18,20 +19,25 @@ public:
 
     Executor& executor() { return executor_; }
 
-    std::size_t packed_bytes(int n, int k, DType) const { return std::size_t(n) * std::size_t(k) * sizeof(T); }
-    void pack_rows(std::byte* at, int, int k, DType storage, int first_row, int rows, float const* source) const {
+    std::size_t packed_bytes(int n, int k, Precision) const { return std::size_t(n) * std::size_t(k) * sizeof(T); }
+    void pack_rows(std::byte* at, int, int k, Precision precision, int first_row, int rows, float const* source) const {
         T* out = reinterpret_cast<T*>(at) + std::size_t(first_row) * k;
-        for (std::size_t i = 0; i < std::size_t(rows) * k; ++i) out[i] = T(rounded(source[i], storage));
+        std::vector<std::int8_t> levels(precision == Precision::int8 ? std::size_t(k) : 0);
+        for (int row = 0; row < rows; ++row, source += k, out += k) {
+            float const scale = precision == Precision::int8 ? kernels::reference::quantise_channel(source, k, levels.data()) : 0.0f;
+            for (int i = 0; i < k; ++i)
+                out[i] = precision == Precision::int8 ? T(scale) * T(levels[std::size_t(i)]) : T(rounded(source[i], precision));
+        }
     }
-    Matrix matrix(std::byte const* at, int n, int k, DType) const { return {reinterpret_cast<T const*>(at), n, k}; }
+    Matrix matrix(std::byte const* at, int n, int k, Precision precision) const { return {reinterpret_cast<T const*>(at), n, k, precision}; }
     void upload(T* at, float const* source, std::size_t count) const {
         for (std::size_t i = 0; i < count; ++i) at[i] = T(source[i]);
     }
 
 private:
-    static float rounded(float x, DType storage) {
-        if (storage == DType::f16) return to_f32(to_f16(x));
-        if (storage == DType::bf16) return to_f32(to_bf16(x));
+    static float rounded(float x, Precision precision) {
+        if (precision == Precision::f16) return to_f32(to_f16(x));
+        if (precision == Precision::bf16 || precision == Precision::bf16_products) return to_f32(to_bf16(x));
         return x;
     }
 

@@ -4,6 +4,12 @@
 #include <cstdlib>
 #include <string_view>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace samed {
 
 /// Instruction sets with kernels of their own, worst first. All but `portable` have fused multiply-add and give the same bits.
@@ -35,6 +41,26 @@ inline bool supports(Isa isa) {
 #endif
         default: return false;
     }
+}
+
+/// Instructions that multiply and sum several narrow terms at once; a processor has them beside one of the sets above.
+enum class Dot { avx512_vnni, avx512_bf16, avx_vnni, neon_dotprod };
+
+inline bool supports(Dot dot) {
+#if defined(__x86_64__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    bool const leaf7 = __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0;  // Clang 14 has no name for AVX-VNNI
+    switch (dot) {
+        case Dot::avx512_vnni: return supports(Isa::avx512) && __builtin_cpu_supports("avx512vnni");
+        case Dot::avx512_bf16: return supports(Isa::avx512) && leaf7 && (a & (1u << 5));
+        case Dot::avx_vnni: return supports(Isa::avx2) && leaf7 && (a & (1u << 4));
+        default: return false;
+    }
+#elif defined(__aarch64__) && defined(__linux__)
+    return dot == Dot::neon_dotprod && (getauxval(AT_HWCAP) & (1ul << 20));  // HWCAP_ASIMDDP
+#else
+    return dot == Dot::neon_dotprod && false;
+#endif
 }
 
 /// The best supported instruction set, or the one that the environment variable SAMED_ISA names if this processor has it.

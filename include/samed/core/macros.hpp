@@ -45,6 +45,14 @@
 /// that no compiler flag is needed. Lambdas and std:: templates do not inherit the attribute and stay out of such functions.
 #define SAMED_TARGET_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,f16c")))
 #define SAMED_TARGET_AVX2 __attribute__((target("avx2,fma,f16c")))
+#define SAMED_TARGET_AVX512_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define SAMED_TARGET_AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#define SAMED_TARGET_AVX_VNNI __attribute__((target("avx2,fma,avxvnni")))
+#if defined(__clang__)
+#define SAMED_TARGET_NEON_DOTPROD __attribute__((target("dotprod")))
+#else
+#define SAMED_TARGET_NEON_DOTPROD __attribute__((target("+dotprod")))
+#endif
 
 /// While `core/simd/for_each_isa.hpp` includes a kernel's body once for each instruction set, SAMED_ISA is the namespace of the
 /// set (avx512, avx2, neon, portable) and SAMED_ISA_TARGET the attribute of all its functions; neither exists elsewhere.

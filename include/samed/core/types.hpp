@@ -43,6 +43,26 @@ constexpr std::string_view name(DType type) {
     return "?";
 }
 
+/// How a backend keeps a matrix of weights and multiplies by it; all else is f32.
+enum class Precision : std::uint8_t {
+    f32,
+    f16,            ///< kept in half the memory, f32 arithmetic
+    bf16,           ///< the same
+    bf16_products,  ///< both operands bf16, products summed in f32, where the processor can; elsewhere as bf16
+    int8,           ///< a scale an output channel, a scale and a zero point a row of the other operand, exact integer sums
+};
+
+constexpr std::string_view name(Precision precision) {
+    switch (precision) {
+        case Precision::f32: return "f32";
+        case Precision::f16: return "f16";
+        case Precision::bf16: return "bf16";
+        case Precision::bf16_products: return "bf16-products";
+        case Precision::int8: return "int8";
+    }
+    return "?";
+}
+
 /// IEEE half precision, storage only.
 struct Half {
     std::uint16_t bits = 0;

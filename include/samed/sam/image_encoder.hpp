@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,7 @@ public:
     static Result<ImageEncoder> load(WeightLoader<C>& loader, Facts<V::config> const& facts, WeightLoader<C>* merge) {
         ImageEncoder e;
         e.facts_ = facts;
+        WeightLoader<C> of_blocks = loader.for_blocks();
         SAMED_TRY(e.patch_embed_, nn::PatchEmbed<C>::load(loader, facts.image_size(), facts.patch_size(), facts.width()));
         for (int i = 0; i < facts.depth(); ++i) {
             BlockInfo const info = e.block_info(i);
@@ -67,7 +69,7 @@ public:
                 SAMED_TRY(q, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::q)));
                 SAMED_TRY(v, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::v)));
             }
-            SAMED_TRY(Block<C> block, Block<C>::load(loader, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
+            SAMED_TRY(Block<C> block, Block<C>::load(of_blocks, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
             e.blocks_.push_back(std::move(block));
         }
         SAMED_TRY(e.neck_, Neck<C>::load(loader, facts.width(), facts.neck_width()));
@@ -77,9 +79,11 @@ public:
     /// What an adapter file puts into the blocks' slots.
     /// @param with_qkv, base  as BlockAdapters::bind
     Result<Adapters> bind(WeightLoader<C>& loader, bool with_qkv, WeightLoader<C>* base) const {
+        std::optional<WeightLoader<C>> copies;
+        if (base) copies.emplace(base->for_blocks());
         Adapters bound;
         for (int i = 0; i < static_cast<int>(blocks_.size()); ++i) {
-            SAMED_TRY(auto block, BlockAdapters<V, C>::bind(loader, block_info(i), with_qkv, base));
+            SAMED_TRY(auto block, BlockAdapters<V, C>::bind(loader, block_info(i), with_qkv, copies ? &*copies : nullptr));
             bound.push_back(std::move(block));
         }
         return bound;

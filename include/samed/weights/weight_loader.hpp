@@ -56,6 +56,11 @@ private:
     std::size_t room_ = 0, used_ = 0;
 };
 
+/// The encoder's blocks hold most of the weights and do most of the work: they alone are multiplied in int8 or bf16.
+struct Precisions {
+    Precision plain = Precision::f32, blocks = Precision::f32;
+};
+
 /// A low-rank update that is added to a matrix while it is read: rows += b a.
 struct LowRankDelta {
     std::vector<float> a;  ///< [rank, k]
@@ -83,13 +88,16 @@ public:
     using Scalar = typename C::Scalar;
     using Matrix = typename C::Matrix;
 
-    /// @param storage  element type of packed matrices: f32, f16 or bf16; f32 widens, f16 and bf16 round what the file holds
-    /// @param asked    collects the names
-    WeightLoader(C& context, ModelFile const& file, WeightMemory<C>& memory, DType storage, AskedTensors& asked)
-        : context_(context), file_(file), memory_(memory), storage_(storage), asked_(asked) {}
+    /// @param precisions  of packed matrices, whatever the file holds
+    /// @param asked       collects the names
+    WeightLoader(C& context, ModelFile const& file, WeightMemory<C>& memory, Precisions precisions, AskedTensors& asked)
+        : context_(context), file_(file), memory_(memory), precision_(precisions.plain), of_blocks_(precisions.blocks), asked_(asked) {}
+
+    /// For the matrices of the encoder's blocks: the same file and memory.
+    WeightLoader for_blocks() const { return WeightLoader(context_, file_, memory_, {of_blocks_, of_blocks_}, asked_); }
 
     ModelFile const& file() const { return file_; }
-    DType storage() const { return storage_; }
+    Precision precision() const { return precision_; }
 
     bool has(std::string_view name) const { return file_.tensors().find(name) != nullptr; }
 
@@ -208,7 +216,7 @@ private:
     /// Reads pieces of a few rows on all threads and packs each where it belongs.
     template <class ReadRows>
     Result<Matrix> pack(std::string const& name, int n, int k, ReadRows&& read) {
-        SAMED_TRY(std::byte* const at, memory_.take(context_, context_.packed_bytes(n, k, storage_)));
+        SAMED_TRY(std::byte* const at, memory_.take(context_, context_.packed_bytes(n, k, precision_)));
         constexpr std::size_t piece_bytes = std::size_t{128} << 10;  // stays in a core's cache between reading and packing
         int const block = C::row_block;
         int const wanted = static_cast<int>(piece_bytes / (std::size_t(k) * sizeof(float)));
@@ -226,10 +234,10 @@ private:
                 if (!error) error = done.error();
                 return;
             }
-            context_.pack_rows(at, n, k, storage_, first, count, values);
+            context_.pack_rows(at, n, k, precision_, first, count, values);
         });
         if (error) return error->where.empty() ? fail(error->code, name) : *error;
-        return context_.matrix(at, n, k, storage_);
+        return context_.matrix(at, n, k, precision_);
     }
 
     Result<void> grow_staging(std::size_t floats) {
@@ -241,7 +249,7 @@ private:
     C& context_;
     ModelFile const& file_;
     WeightMemory<C>& memory_;
-    DType storage_;
+    Precision precision_, of_blocks_;
     Buffer<float> staging_;
     AskedTensors& asked_;
 };

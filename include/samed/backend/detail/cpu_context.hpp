@@ -8,6 +8,7 @@
 #include <samed/core/cpu_features.hpp>
 #include <samed/core/parallel.hpp>
 #include <samed/kernels/gemm/pack_cpu.hpp>
+#include <samed/kernels/gemm/word_kernel_cpu.hpp>
 
 namespace samed {
 
@@ -33,16 +34,21 @@ public:
     Executor& executor() { return *executor_; }
     Isa isa() const { return isa_; }
 
-    static std::size_t packed_bytes(int n, int k, DType storage) { return Matrix::size_bytes(n, k, storage); }
+    std::size_t packed_bytes(int n, int k, Precision precision) const { return Matrix::size_bytes(n, k, kept(precision)); }
     /// @param source     [rows, k] f32
     /// @param first_row  a multiple of row_block
-    void pack_rows(std::byte* at, int, int k, DType storage, int first_row, int rows, float const* source) const {
-        kernels::pack_rows(isa_, at, k, storage, first_row, rows, source);
+    void pack_rows(std::byte* at, int, int k, Precision precision, int first_row, int rows, float const* source) const {
+        kernels::pack_rows(isa_, at, k, kept(precision), first_row, rows, source);
     }
-    static Matrix matrix(std::byte const* at, int n, int k, DType storage) { return {at, n, k, storage}; }
+    Matrix matrix(std::byte const* at, int n, int k, Precision precision) const { return {at, n, k, kept(precision)}; }
     static void upload(float* at, float const* source, std::size_t count) { std::memcpy(at, source, count * sizeof(float)); }
 
 private:
+    /// Products of bf16 need the instruction; without it the weights are kept the same and the arithmetic is f32.
+    Precision kept(Precision precision) const {
+        return precision == Precision::bf16_products && !kernels::bf16_kernel(isa_).multiply ? Precision::bf16 : precision;
+    }
+
     std::optional<ThreadPool> pool_;
     Executor* executor_;
     Isa isa_;

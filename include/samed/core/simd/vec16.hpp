@@ -7,6 +7,8 @@
 ///     load, store                     unaligned
 ///     load_first(p, n), store_first(p, v, n)   0 <= n <= 16; lanes beyond n are zero, their memory is not touched
 ///     load_f16, load_bf16, store_f16, store_bf16   16 elements; rounding to nearest even
+///     store_bytes(p, v)               the low byte of each lane's bit pattern
+///     dequantised(sums, columns, zero)         sums[i] - zero * columns[i] of 32-bit integers, as f32
 ///     set(x), zero(), keep_first(v, n)         keep_first clears the lanes from n on
 ///     add, sub, mul, div, maximum     maximum is a > b ? a : b
 ///     fma(a, b, c)                    a * b + c, rounded once (twice on `portable`)

@@ -64,6 +64,14 @@ SAMED_INLINE SAMED_TARGET_AVX512 void store_bf16(void* p, Vec16 x) {
     _mm256_storeu_si256(static_cast<__m256i*>(p), _mm512_maskz_cvtepi32_epi16(0xffff, _mm512_maskz_srli_epi32(0xffff, rounded, 16)));
 }
 
+SAMED_INLINE SAMED_TARGET_AVX512 void store_bytes(void* p, Vec16 x) {
+    _mm_storeu_si128(static_cast<__m128i*>(p), _mm512_maskz_cvtepi32_epi8(0xffff, _mm512_castps_si512(x.v)));
+}
+SAMED_INLINE SAMED_TARGET_AVX512 Vec16 dequantised(std::int32_t const* sums, std::int32_t const* columns, int zero) {
+    __m512i const shift = _mm512_mullo_epi32(_mm512_loadu_si512(columns), _mm512_set1_epi32(zero));
+    return {_mm512_maskz_cvtepi32_ps(0xffff, _mm512_sub_epi32(_mm512_loadu_si512(sums), shift))};
+}
+
 SAMED_INLINE SAMED_TARGET_AVX512 Vec16 add(Vec16 a, Vec16 b) {
     return {_mm512_add_ps(a.v, b.v)};
 }

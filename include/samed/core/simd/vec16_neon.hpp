@@ -74,6 +74,18 @@ SAMED_INLINE void store_bf16(void* p, Vec16 x) {
     }
 }
 
+SAMED_INLINE void store_bytes(void* p, Vec16 x) {
+    uint16x4_t half[4];
+    for (int i = 0; i < 4; ++i) half[i] = vmovn_u32(vreinterpretq_u32_f32(x.v[i]));
+    uint8x8_t const low = vmovn_u16(vcombine_u16(half[0], half[1])), high = vmovn_u16(vcombine_u16(half[2], half[3]));
+    vst1q_u8(static_cast<std::uint8_t*>(p), vcombine_u8(low, high));
+}
+SAMED_INLINE Vec16 dequantised(std::int32_t const* sums, std::int32_t const* columns, int zero) {
+    Vec16 x;
+    for (int i = 0; i < 4; ++i) x.v[i] = vcvtq_f32_s32(vmlsq_n_s32(vld1q_s32(sums + 4 * i), vld1q_s32(columns + 4 * i), zero));
+    return x;
+}
+
 SAMED_INLINE Vec16 add(Vec16 a, Vec16 b) {
     for (int i = 0; i < 4; ++i) a.v[i] = vaddq_f32(a.v[i], b.v[i]);
     return a;

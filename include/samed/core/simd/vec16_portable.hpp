@@ -85,6 +85,19 @@ inline void store_bf16(void* p, Vec16 x) {
     std::memcpy(p, out, sizeof out);
 }
 
+inline void store_bytes(void* p, Vec16 x) {
+    std::uint32_t bits[16];
+    std::uint8_t out[16];
+    std::memcpy(bits, &x, sizeof bits);
+    for (int i = 0; i < 16; ++i) out[i] = static_cast<std::uint8_t>(bits[i]);
+    std::memcpy(p, out, sizeof out);
+}
+inline Vec16 dequantised(std::int32_t const* sums, std::int32_t const* columns, int zero) {
+    float lanes[16];
+    for (int i = 0; i < 16; ++i) lanes[i] = static_cast<float>(sums[i] - zero * columns[i]);
+    return load(lanes);
+}
+
 SAMED_INLINE Vec16 add(Vec16 a, Vec16 b) {
     return {{a.v[0] + b.v[0], a.v[1] + b.v[1], a.v[2] + b.v[2], a.v[3] + b.v[3]}};
 }

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <samed/core/types.hpp>
 #include <samed/kernels/activation.hpp>
+#include <samed/kernels/gemm/quantise.hpp>
 
 namespace samed::kernels {
 
@@ -13,6 +15,7 @@ template <class T>
 struct DenseMatrix {
     T const* data = nullptr;
     int n = 0, k = 0;
+    Precision precision = Precision::f32;  ///< what `data` is rounded to; the narrow products round the left operand as well
 };
 
 /// Low-rank tail of a GEMM: out += xa * b^T before anything else is applied. LoRA left unmerged costs `rank` more FMAs an output.
@@ -32,7 +35,9 @@ struct LowRankTail {
 /// @param  residual  [m, n], rows `residual_stride` apart, repeated every `residual_rows` rows (0: m), or null; may be `out`
 /// @param  out       [m, n], rows `out_stride` apart; must not overlap `a`
 /// @cost   m * n * (k + rank) multiply-adds; every output is ONE chain of fused multiply-adds over k in ascending order, starting
-///         at zero, then over the rank, then bias, activation, residual: the same bits for every tiling and thread count
+///         at zero, then over the rank, then bias, activation, residual: the same bits for every tiling and thread count.
+///         A weight of Precision::int8 or bf16_products rounds the rows of `a` as well; its sums over k are integers, or chains of
+///         pairs
 template <class T, class Matrix>
 struct GemmArgs {
     int m = 0, n = 0, k = 0;
@@ -51,14 +56,27 @@ struct GemmArgs {
 
 namespace reference {
 
+/// The left operand as the narrow products see it.
+template <class T>
+void round_row(Precision precision, int k, std::vector<T>& row) {
+    if (precision == Precision::bf16_products)
+        for (T& x : row) x = T(to_f32(to_bf16(static_cast<float>(x))));
+    if (precision != Precision::int8) return;
+    std::vector<float> const x(row.begin(), row.end());
+    std::vector<std::uint8_t> levels(x.size());
+    RowLevels const r = quantise_row(x.data(), k, levels.data());
+    for (std::size_t p = 0; p < x.size(); ++p) row[p] = T(r.scale) * T(levels[p] - r.zero);
+}
+
 template <class T>
 void gemm(GemmArgs<T, DenseMatrix<T>> const& g) {
     for (int i = 0; i < g.m; ++i) {
-        T const* a = g.a + i * g.a_stride;
+        std::vector<T> a(g.a + i * g.a_stride, g.a + i * g.a_stride + g.k);
+        round_row(g.weight.precision, g.k, a);
         for (int j = 0; j < g.n; ++j) {
             T const* w = g.weight.data + std::int64_t{j} * g.k;
             T sum = 0;
-            for (int p = 0; p < g.k; ++p) sum = std::fma(a[p], w[p], sum);
+            for (int p = 0; p < g.k; ++p) sum = std::fma(a[std::size_t(p)], w[p], sum);
             for (int p = 0; p < g.tail.rank; ++p)
                 sum = std::fma(g.tail.xa[i * g.tail.xa_stride + p], g.tail.b.data[std::int64_t{j} * g.tail.rank + p], sum);
             if (g.bias) sum += g.bias[j];

@@ -11,16 +11,20 @@
 #include <samed/core/simd/for_each_isa.hpp>
 #define SAMED_SIMD_FILE <samed/kernels/gemm/gemm_simd.inc>
 #include <samed/core/simd/for_each_isa.hpp>
+#define SAMED_SIMD_FILE <samed/kernels/gemm/gemm_words_simd.inc>
+#include <samed/core/simd/for_each_isa.hpp>
 
 namespace samed::kernels {
 
 /// Blocks of rows whose packed copy stays in the L2 cache while panel after panel of the weight streams past, each panel used for
 /// every tile of the block. The last blocks are cut into chunks of panels, so that threads finish together.
-inline void run_gemm(CpuContext& c, GemmProblem const& g) {
+inline void run_gemm(CpuContext& c, GemmProblem g) {
     constexpr double inline_multiply_adds = 8e6;  // a tenth of a millisecond: waking threads would cost what it gains
+    int const terms = PackedMatrix::word_terms(g.weight.precision), columns = terms ? (g.k + terms - 1) / terms : g.k;
+    if (terms) g.words = word_kernel(c.isa(), g.weight.precision);
     int const tile = SAMED_ISA_CALL(c.isa(), largest_tile);
     int const tiles = (g.m + tile - 1) / tile;
-    int const block_tiles = SAMED_ISA_CALL(c.isa(), block_tiles, g.k);
+    int const block_tiles = SAMED_ISA_CALL(c.isa(), block_tiles, columns);
     int const blocks = (tiles + block_tiles - 1) / block_tiles;
     bool const alone = double(g.m) * g.n * g.k < inline_multiply_adds;
     int const workers = alone ? 1 : c.executor().workers();
@@ -32,12 +36,14 @@ inline void run_gemm(CpuContext& c, GemmProblem const& g) {
         s.size += (floats + 15) / 16 * 16;
         return at;
     };
-    take(std::int64_t{s.block_rows} * g.k + 16);
+    take(std::int64_t{s.block_rows} * columns + 16);
     s.xa = take(g.rank ? std::int64_t{s.block_rows} * g.rank + 16 : 0);
-    s.panel = take(SAMED_ISA_CALL(c.isa(), panel_floats, g.weight));
+    s.panel = take(terms ? 0 : SAMED_ISA_CALL(c.isa(), panel_floats, g.weight));
     s.tail_panel = take(g.rank ? SAMED_ISA_CALL(c.isa(), panel_floats, g.tail) : 0);
     s.lines = take(g.rows->gathers ? std::int64_t{tile} * g.k : 0);
     s.sums = take(std::int64_t{s.block_rows} * PackedMatrix::panel_width + 16);  // write_columns reads whole vectors
+    s.words = take(terms ? std::int64_t{s.block_rows} * padded_words(g.k, terms) : 0);
+    s.levels = take(terms ? std::int64_t{s.block_rows} * std::int64_t{sizeof(RowLevels) / sizeof(float)} : 0);
 
     Arena::Frame frame(c.arena());
     float* scratch = c.arena().take<float>(std::size_t(s.size) * std::size_t(workers));
@@ -46,7 +52,10 @@ inline void run_gemm(CpuContext& c, GemmProblem const& g) {
     auto const run_block = [&](int block, int first_panel, int last_panel, int worker) {
         int const first = static_cast<int>(std::int64_t{block} * tiles / blocks) * tile;
         int const last = std::min(g.m, static_cast<int>(std::int64_t{block + 1} * tiles / blocks) * tile);
-        SAMED_ISA_CALL(c.isa(), gemm_block, g, s, scratch + worker * s.size, first, last - first, first_panel, last_panel);
+        if (terms)
+            SAMED_ISA_CALL(c.isa(), gemm_words_block, g, s, scratch + worker * s.size, first, last - first, first_panel, last_panel);
+        else
+            SAMED_ISA_CALL(c.isa(), gemm_block, g, s, scratch + worker * s.size, first, last - first, first_panel, last_panel);
     };
     int const panels = g.weight.panels();
     if (workers == 1) {

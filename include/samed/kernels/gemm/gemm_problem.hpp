@@ -5,6 +5,8 @@
 
 #include <samed/kernels/activation.hpp>
 #include <samed/kernels/gemm/packed_matrix.hpp>
+#include <samed/kernels/gemm/quantise.hpp>
+#include <samed/kernels/gemm/word_kernel_cpu.hpp>
 
 namespace samed::kernels {
 
@@ -40,6 +42,7 @@ struct GemmProblem {
     int m = 0, n = 0, k = 0;
     RowSource const* rows = nullptr;
     PackedMatrix weight{};
+    WordKernel words{};         ///< for a weight that is kept as words
     float const* xa = nullptr;  ///< low-rank tail: [m, rank], rows xa_stride apart
     std::int64_t xa_stride = 0;
     PackedMatrix tail{};
@@ -59,7 +62,12 @@ struct GemmProblem {
 /// Scratch of one worker, in floats from the start of its slab.
 struct GemmScratch {
     int block_rows = 0;
-    std::int64_t xa = 0, panel = 0, tail_panel = 0, lines = 0, sums = 0, size = 0;
+    std::int64_t xa = 0, panel = 0, tail_panel = 0, lines = 0, sums = 0, words = 0, levels = 0, size = 0;
 };
+
+/// 32-bit words from row to row of a block whose terms are narrow: whole vectors are written.
+constexpr int padded_words(int k, int terms) {
+    return (k + 15) / 16 * 16 / terms;
+}
 
 }  // namespace samed::kernels
