@@ -24,7 +24,8 @@ inline Precisions precisions_of(ModelFile const& file, LoadOptions const& option
     auto const* pos = file.tensors().find("image_encoder.pos_embed");
     if (!pos) pos = file.tensors().find("mask_decoder.mask_tokens.weight");
     Precision const stored = pos && pos->dtype == DType::f16 ? Precision::f16 : pos && pos->dtype == DType::bf16 ? Precision::bf16 : Precision::f32;
-    Precision const wanted = options.precision.value_or(stored);
+    auto const* block = file.tensors().find("image_encoder.blocks.0.attn.qkv.weight");
+    Precision const wanted = options.precision.value_or(block && block->dtype == DType::i8 ? Precision::int8 : stored);
     Precision const plain = wanted == Precision::int8 ? stored : wanted == Precision::bf16_products ? Precision::bf16 : wanted;
     return {plain, wanted};
 }

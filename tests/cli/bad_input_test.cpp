@@ -60,6 +60,15 @@ TEST_SUITE("cli/bad_input") {
             })));
         row("integers for weights", "dtype_mismatch", "image_encoder.neck.3.bias",
             one(f.stored(f.model, "integer.safetensors", [](StoredFile& s) { s["image_encoder.neck.3.bias"].dtype = samed::DType::i32; })));
+        std::string const int8 = f / "int8.safetensors", levels = "image_encoder.blocks.0.mlp.lin2.weight_scale";
+        samed_ok({"convert", "--base", base_pth, "--adapter", adapter_pth, "--dtype", "int8", "-o", int8});
+        row("levels without scales", "missing_tensor", levels, one(f.stored(int8, "no_scale.safetensors", [&](StoredFile& s) {
+                s.tensors.erase(s.tensors.begin() + (&s[levels] - s.tensors.data()));
+            })));
+        row("a negative scale", "out_of_range", levels, one(f.stored(int8, "scale.safetensors", [&](StoredFile& s) {
+                float const minus = -1;
+                std::memcpy(s[levels].bytes.data(), &minus, 4);
+            })));
         row("an adapter alone", "invalid_argument", "adapter.safetensors", one(f.adapter));
         row("a model as adapter", "invalid_argument", "model.safetensors", {"-m", f.base, "-a", f.model});
         row("an adapter as base", "invalid_argument", "samed.kind", {"-m", f.adapter, "-a", f.adapter});

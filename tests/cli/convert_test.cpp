@@ -230,6 +230,33 @@ TEST_SUITE("cli/convert") {
         }
     }
 
+    TEST_CASE("int8 files hold the blocks' matrices as levels with a scale a row, all else as f16, and run in int8") {
+        Folder const folder;
+        std::string const model = converted(folder, "int8.safetensors", {"--dtype", "int8"});
+        int narrow = 0;
+        for (StoredTensor const& t : read_stored(model).tensors) {
+            CAPTURE(t.name);
+            bool const matrix = contains(t.name, "image_encoder.blocks.") && (contains(t.name, ".qkv.weight") || contains(t.name, ".proj.weight") ||
+                                                                               contains(t.name, ".lin1.weight") || contains(t.name, ".lin2.weight"));
+            bool const scale = contains(t.name, ".weight_scale"), exact = scale || contains(t.name, "gaussian_matrix") || contains(t.name, "selftest.");
+            CHECK(t.dtype == (matrix && !scale ? samed::DType::i8 : exact ? samed::DType::f32 : samed::DType::f16));
+            narrow += matrix && !scale;
+        }
+        CHECK(narrow == 4 * 12);
+        samed_ok({"verify", model});
+
+        // The levels are the best of their row: the file's own rounding is half a level.
+        auto const file = samed::Safetensors::open(model).value();
+        auto const* weight = file.find("image_encoder.blocks.1.mlp.lin1.weight");
+        auto const full = read_values(reference, "image_encoder.blocks.1.mlp.lin1.weight");
+        auto const scales = read_values(model, "image_encoder.blocks.1.mlp.lin1.weight_scale");
+        std::vector<std::int8_t> levels(full.size());
+        REQUIRE(file.read_raw(*weight, 0, levels.size(), levels.data()).has_value());
+        std::size_t const columns = full.size() / scales.size();
+        for (std::size_t i = 0; i < full.size(); ++i)
+            CHECK(std::fabs(full[i] - scales[i / columns] * levels[i]) <= 0.501f * scales[i / columns]);
+    }
+
     TEST_CASE("recipe file, class file, source and licence are stored") {
         Folder const folder;
         auto const recipe = folder.write(

@@ -10,6 +10,8 @@
 #include <samed/image/postprocess.hpp>
 #include <samed/io/safetensors_writer.hpp>
 #include <samed/io/sha256.hpp>
+#include <samed/kernels/gemm/quantise.hpp>
+#include <samed/weights/weight_loader.hpp>
 
 #include "convert_mobile_sam.hpp"
 #include "self_test.hpp"
@@ -93,6 +95,28 @@ Result<void> merge_lora(ModelParts const& parts, TensorSpec const& spec, float* 
     return {};
 }
 
+/// Whether `--dtype int8` stores it as I8: the matrices that the library multiplies in int8.
+bool is_block_matrix(TensorSpec const& spec) {
+    constexpr std::string_view prefix = "image_encoder.blocks.";
+    if (spec.part != Part::image_encoder || spec.shape.size() != 2 || spec.name.compare(0, prefix.size(), prefix) != 0) return false;
+    for (std::string_view end : {".attn.qkv.weight", ".attn.proj.weight", ".mlp.lin1.weight", ".mlp.lin2.weight"})
+        if (spec.name.size() > end.size() && spec.name.compare(spec.name.size() - end.size(), end.size(), end) == 0) return true;
+    return false;
+}
+
+/// Replaces a matrix by its levels; returns the scales of its rows.
+std::vector<float> quantise(TensorSpec const& spec, Buffer<float>& values) {
+    auto const rows = static_cast<std::size_t>(spec.shape[0]), columns = static_cast<std::size_t>(spec.shape[1]);
+    std::vector<float> scales(rows);
+    std::vector<std::int8_t> levels(columns);
+    for (std::size_t r = 0; r < rows; ++r) {
+        float* const row = values.data() + r * columns;
+        scales[r] = kernels::reference::quantise_channel(row, static_cast<int>(columns), levels.data());
+        for (std::size_t c = 0; c < columns; ++c) row[c] = static_cast<float>(levels[c]);
+    }
+    return scales;
+}
+
 Result<Buffer<float>> make_tensor(ModelParts const& parts, TensorSpec const& in, TensorSpec const& out) {
     if (in.make) return in.make();
     SAMED_TRY(auto values, read_whole(source_of(parts, in.part), in.name));
@@ -164,23 +188,37 @@ Result<void> write_model(std::string const& path, ModelHeader const& header, Mod
     std::vector<TensorSpec> const from = specs(parts, parts.checkpoint), to = specs(parts, target);
     std::vector<SafetensorsEntry> entries;
     auto const current = std::make_shared<Buffer<float>>();  // one tensor at a time
+    bool const int8 = dtype == DType::i8;
     for (std::size_t i = 0; i < to.size(); ++i) {
         TensorSpec const &in = from[i], &out = to[i];
         if ((header.adapter && (in.part == Part::image_encoder || in.part == Part::transformer)) || (parts.merge && in.part == Part::lora))
             continue;
         SafetensorsEntry e;
         e.name = out.name;
-        e.dtype = out.name == always_f32 ? DType::f32 : dtype;
+        bool const narrow = int8 && is_block_matrix(out);
+        e.dtype = out.name == always_f32 ? DType::f32 : int8 && !narrow ? DType::f16 : dtype;
         e.shape = out.shape;
-        e.produce = [&parts, &in, &out, current](std::int64_t first, std::int64_t count, float* values) -> Result<void> {
+        e.produce = [&parts, &in, &out, current, narrow](std::int64_t first, std::int64_t count, float* values) -> Result<void> {
             if (first == 0) {
                 *current = {};
                 SAMED_TRY(*current, make_tensor(parts, in, out));
+                if (narrow) quantise(out, *current);
             }
             std::copy_n(current->data() + first, count, values);
             return {};
         };
         entries.push_back(std::move(e));
+        if (!narrow) continue;
+        SafetensorsEntry s;
+        s.name = out.name + scale_suffix;
+        s.shape = {out.shape[0]};
+        s.produce = [&parts, &in, &out](std::int64_t first, std::int64_t count, float* values) -> Result<void> {
+            SAMED_TRY(auto tensor, make_tensor(parts, in, out));
+            std::vector<float> const scales = quantise(out, tensor);
+            std::copy_n(scales.data() + first, count, values);
+            return {};
+        };
+        entries.push_back(std::move(s));
     }
     std::vector<float> zeros;
     if (!selftest_shape.empty()) {

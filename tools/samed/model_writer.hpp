@@ -26,6 +26,7 @@ Result<void> check_parts(ModelParts const& parts);
 
 /// Writes a model or adapter file with a place for the self-test's logits; position tables are resized to the header's image size.
 /// Holds one tensor at a time.
+/// @param dtype           i8 stores the matrices of a ViT's blocks as I8 with a scale a row, all else as f16
 /// @param selftest_shape  empty = no self-test
 /// @errors those of write_safetensors and Checkpoint::read_f32; cancelled
 Result<void> write_model(std::string const& path, ModelHeader const& header, ModelParts const& parts, DType dtype,

@@ -81,10 +81,14 @@ inline void elements_to_f32(DType type, std::byte const* from, std::size_t count
     }
 }
 
-/// Converts f32 to stored little-endian f32, f16 or bf16, rounding to nearest even.
+/// Converts f32 to stored little-endian f32, f16 or bf16, rounding to nearest even; i8 takes integers in its range.
 inline void elements_from_f32(DType type, float const* from, std::size_t count, std::byte* to) {
     if (type == DType::f32) {
         std::memcpy(to, from, count * sizeof(float));
+        return;
+    }
+    if (type == DType::i8) {
+        for (std::size_t i = 0; i < count; ++i) to[i] = static_cast<std::byte>(static_cast<std::int8_t>(from[i]));
         return;
     }
     SAMED_ASSERT(type == DType::f16 || type == DType::bf16);

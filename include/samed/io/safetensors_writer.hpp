@@ -21,7 +21,7 @@ struct SafetensorsEntry {
     std::vector<std::int64_t> shape;
 
     void const* stored = nullptr;   ///< little-endian bytes of `dtype`, written as they are
-    float const* values = nullptr;  ///< f32, rounded to `dtype` (f32, f16 or bf16)
+    float const* values = nullptr;  ///< f32, rounded to `dtype` (f32, f16 or bf16; i8 takes whole numbers)
     /// Fills `out` with elements [first, first + count) as f32, rounded to `dtype`; called in order, for data too large to hold.
     std::function<Result<void>(std::int64_t first, std::int64_t count, float* out)> produce;
 };
@@ -72,7 +72,8 @@ inline Result<void> write_safetensors(std::string const& path, Metadata const& m
             return refuse(e, "a name and a rank that readers accept");
         bool const rounded = e.values || e.produce;
         if (*count > 0 && (e.stored != nullptr) + (e.values != nullptr) + static_cast<bool>(e.produce) != 1) return refuse(e, "one source");
-        if (rounded && e.dtype != DType::f32 && e.dtype != DType::f16 && e.dtype != DType::bf16) return refuse(e, "F32, F16 or BF16");
+        if (rounded && e.dtype != DType::f32 && e.dtype != DType::f16 && e.dtype != DType::bf16 && e.dtype != DType::i8)
+            return refuse(e, "F32, F16, BF16 or I8");
         places.push_back({&e, *count, static_cast<std::uint64_t>(*count) * static_cast<std::uint64_t>(size_bytes(e.dtype))});
     }
     if (places.size() > limits.tensors)

@@ -56,6 +56,9 @@ private:
     std::size_t room_ = 0, used_ = 0;
 };
 
+/// Beside a weight stored as I8 lies a tensor of this name's end with an f32 a row.
+inline constexpr char scale_suffix[] = "_scale";
+
 /// The encoder's blocks hold most of the weights and do most of the work: they alone are multiplied in int8 or bf16.
 struct Precisions {
     Precision plain = Precision::f32, blocks = Precision::f32;
@@ -111,11 +114,27 @@ public:
         return static_cast<int>(tensor->shape[axis]);
     }
 
-    /// Rows [first_row, first_row + n) of a [total_rows, k] weight.
+    /// Rows [first_row, first_row + n) of a [total_rows, k] weight. One stored as I8 is multiplied by `<name>_scale`, a value a row.
     Result<Matrix> rows(std::string const& name, int total_rows, int k, int first_row, int n, LowRankDelta const* delta = nullptr) {
         SAMED_TRY(TensorInfo const* tensor, find(name, {total_rows, k}));
-        return pack(name, n, k, [&, tensor](int row, int count, float* out, float*) -> Result<void> {
-            SAMED_CHECK(file_.tensors().read_f32(*tensor, std::int64_t{first_row + row} * k, std::int64_t{count} * k, out));
+        std::vector<float> scales;
+        if (tensor->dtype == DType::i8) {
+            SAMED_TRY(scales, host(name + scale_suffix, {total_rows}));
+            for (std::size_t r = 0; r < scales.size(); ++r)
+                if (!(scales[r] >= 0 && scales[r] < 1e36f))
+                    return fail(ErrorCode::out_of_range, name + scale_suffix, "scales in 0..1e36", text() << "another in row " << r).in(file_.path());
+        }
+        return pack(name, n, k, [&, tensor](int row, int count, float* out, float* scratch) -> Result<void> {
+            if (scales.empty()) {
+                SAMED_CHECK(file_.tensors().read_f32(*tensor, std::int64_t{first_row + row} * k, std::int64_t{count} * k, out));
+            } else {
+                auto* const levels = reinterpret_cast<std::int8_t*>(scratch);
+                std::size_t const columns = std::size_t(k);
+                SAMED_CHECK(file_.tensors().read_raw(*tensor, std::uint64_t(first_row + row) * columns, std::size_t(count) * columns, levels));
+                for (std::size_t r = 0; r < std::size_t(count); ++r)
+                    for (std::size_t p = 0; p < columns; ++p)
+                        out[r * columns + p] = scales[std::size_t(first_row + row) + r] * static_cast<float>(levels[r * columns + p]);
+            }
             if (delta) add_delta(*delta, row, count, k, out);
             return {};
         });
