@@ -1,11 +1,13 @@
 """Times samed beside what a user would pick instead, on this machine, in one run.
 
-    peers.py --samed build/tools/samed/samed [--size 512] [--threads 2] [--rounds 3] [--peers torch compile onnxruntime openvino]
+    peers.py --samed build/tools/samed/samed [--size 512] [--threads 2] [--rounds 3]
+             [--precision f32|bf16|int8] [--peers torch compile onnxruntime openvino]
 
 SAMed ViT-B with 8 classes and random weights, LoRA merged for everyone; from [3, S, S] in memory to labels S x S. Every contender
 runs in a process of its own, all of them in turn, `rounds` times; a contender's figure is the median of its processes' medians.
-Prints a markdown table with the ratio to the best peer, the spread, the peak resident memory and the share of the FMA peak.
-Needs torch and segment-anything; onnxruntime and openvino where they are to be timed.
+int8 is OpenVINO quantised by NNCF and ONNX Runtime's dynamic quantisation, of the encoder, as ours; bf16 is what each does on a
+processor that multiplies bf16. Prints a markdown table with the ratio to the best peer, the spread, the peak resident memory and the share of the FMA peak.
+Needs torch and segment-anything; onnxruntime, openvino and nncf where they are to be timed.
 """
 
 from __future__ import annotations
@@ -26,6 +28,8 @@ import numpy as np
 GOLDEN = Path(__file__).resolve().parents[2] / "tools" / "golden"
 RANK, CLASSES = 4, 8
 TORCH_PEERS = ("torch", "compile")
+OURS = {"f32": "f32", "bf16": "bf16-products", "int8": "int8"}  # precision as our tool calls it
+PEERS = {"f32": ["torch", "compile", "onnxruntime", "openvino"], "bf16": ["compile", "openvino"], "int8": ["onnxruntime", "openvino"]}
 
 
 def merged_network(size: int):
@@ -82,12 +86,12 @@ def peak_rss_mib() -> float:
     return float("nan")
 
 
-def run_peer(peer: str, size: int, threads: int, repetitions: int, work: Path) -> dict[str, float]:
+def run_peer(peer: str, precision: str, size: int, threads: int, repetitions: int, work: Path) -> dict[str, float]:
     """One contender in this process."""
     grid = size // 16
     image = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
     embedding = np.random.default_rng(1).standard_normal((1, 256, grid, grid), dtype=np.float32)
-    encoder_onnx, decoder_onnx = str(work / f"encoder_{size}.onnx"), str(work / f"decoder_{size}.onnx")
+    encoder_onnx, decoder_onnx = str(work / "encoder.onnx"), str(work / "decoder.onnx")
     if peer in TORCH_PEERS:
         torch, network = merged_network(size)
         torch.set_num_threads(threads)
@@ -96,11 +100,15 @@ def run_peer(peer: str, size: int, threads: int, repetitions: int, work: Path) -
             import torch._inductor.config as inductor
             inductor.freezing = True
             encoder, decoder = torch.compile(encoder), torch.compile(decoder)
+        if precision == "bf16":
+            encoder = torch.autocast("cpu", torch.bfloat16)(encoder)
         x, z = torch.from_numpy(image), torch.from_numpy(embedding)
         with torch.inference_mode():
             times = median_ms(lambda: encoder(x), repetitions), median_ms(lambda: decoder(z), repetitions)
     elif peer == "onnxruntime":
         import onnxruntime
+        if precision == "int8":
+            encoder_onnx = str(work / "encoder_int8.onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         e, d = (onnxruntime.InferenceSession(p, options, providers=["CPUExecutionProvider"]) for p in (encoder_onnx, decoder_onnx))
@@ -108,10 +116,26 @@ def run_peer(peer: str, size: int, threads: int, repetitions: int, work: Path) -
     else:
         import openvino
         core = openvino.Core()
-        options = {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        options = {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+        if precision == "int8":
+            encoder_onnx = str(work / "encoder_int8.xml")
         e, d = (core.compile_model(p, "CPU", options) for p in (encoder_onnx, decoder_onnx))
         times = median_ms(lambda: e(image), repetitions), median_ms(lambda: d(embedding), repetitions)
     return {"encoder_ms": times[0], "decoder_ms": times[1], "rss_mib": peak_rss_mib()}
+
+
+def quantise(size: int, work: Path, peers: list[str]) -> None:
+    """The encoder in int8 by each peer's own means, calibrated on noise: it is timed, not judged."""
+    if "onnxruntime" in peers:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        quantize_dynamic(work / "encoder.onnx", work / "encoder_int8.onnx", weight_type=QuantType.QInt8, per_channel=True)
+    if "openvino" in peers:
+        import nncf
+        import openvino
+        random = np.random.default_rng(2)
+        images = [random.random((1, 3, size, size), dtype=np.float32) for _ in range(4)]
+        model = nncf.quantize(openvino.Core().read_model(work / "encoder.onnx"), nncf.Dataset(images), model_type=nncf.ModelType.TRANSFORMER, subset_size=4)
+        openvino.save_model(model, work / "encoder_int8.xml")
 
 
 def export_onnx(size: int, work: Path) -> None:
@@ -120,7 +144,7 @@ def export_onnx(size: int, work: Path) -> None:
     encoder, decoder = halves(torch, network, size)
     x, z = torch.zeros(1, 3, size, size), torch.zeros(1, 256, size // 16, size // 16)
     for module, value, name in ((encoder, x, "encoder"), (decoder, z, "decoder")):
-        torch.onnx.export(module, (value,), str(work / f"{name}_{size}.onnx"), dynamo=False, opset_version=17, input_names=["x"], output_names=["y"])
+        torch.onnx.export(module, (value,), str(work / f"{name}.onnx"), dynamo=False, opset_version=17, input_names=["x"], output_names=["y"])
 
 
 def convert(samed: Path, size: int, work: Path) -> Path:
@@ -138,15 +162,15 @@ def convert(samed: Path, size: int, work: Path) -> Path:
     return model
 
 
-def run_samed(samed: Path, model: Path, threads: int) -> dict[str, float]:
-    answer = json.loads(subprocess.run([samed, "bench", "-m", model, "--threads", str(threads), "--json"], check=True, capture_output=True).stdout)
+def run_samed(samed: Path, model: Path, precision: str, threads: int) -> dict[str, float]:
+    answer = json.loads(subprocess.run([samed, "bench", "-m", model, "--threads", str(threads), "--precision", OURS[precision], "--json"], check=True, capture_output=True).stdout)
     return {"encoder_ms": answer["encoder_ms"]["median"], "decoder_ms": answer["decoder_ms"]["median"], "rss_mib": answer["peak_rss_mib"],
             "gflops": answer["gflops"], "peak": answer["fma_peak_gflops"]}
 
 
 def spawn(arguments: argparse.Namespace, role: str, work: Path) -> dict[str, float]:
     """This script again, as one contender."""
-    command = [sys.executable, __file__, "--role", role, "--work", str(work), "--size", str(arguments.size), "--threads", str(arguments.threads),
+    command = [sys.executable, __file__, "--role", role, "--peers", *arguments.peers, "--work", str(work), "--size", str(arguments.size), "--precision", arguments.precision, "--threads", str(arguments.threads),
                "--repetitions", str(arguments.repetitions)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}).stdout.splitlines()[-1])
 
@@ -161,7 +185,7 @@ def processor() -> str:
 def table(arguments: argparse.Namespace, runs: dict[str, list[dict[str, float]]]) -> None:
     totals = {name: [r["encoder_ms"] + r["decoder_ms"] for r in rows] for name, rows in runs.items()}
     best = min((statistics.median(t) for name, t in totals.items() if name != "samed"), default=float("nan"))
-    print(f"SAMed ViT-B f32, {arguments.size} x {arguments.size}, {arguments.threads} threads, {processor()}, {time.strftime('%Y-%m-%d')}\n")
+    print(f"SAMed ViT-B {arguments.precision}, {arguments.size} x {arguments.size}, {arguments.threads} threads, {processor()}, {time.strftime('%Y-%m-%d')}\n")
     print("| | encoder ms | decoder ms | total ms | spread | / best peer | peak RSS MiB |\n|---|---|---|---|---|---|---|")
     for name, rows in runs.items():
         t = totals[name]
@@ -182,15 +206,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--peers", nargs="*", default=["torch", "compile", "onnxruntime", "openvino"])
+    parser.add_argument("--precision", choices=list(OURS), default="f32")
+    parser.add_argument("--peers", nargs="*", help="default: all that do this precision")
     parser.add_argument("--role", help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.peers is None:
+        arguments.peers = PEERS[arguments.precision]
     if arguments.role == "export":
         export_onnx(arguments.size, arguments.work)
+        if arguments.precision == "int8":
+            quantise(arguments.size, arguments.work, arguments.peers)
         print("{}")
     elif arguments.role:
-        print(json.dumps(run_peer(arguments.role, arguments.size, arguments.threads, arguments.repetitions, arguments.work)))
+        print(json.dumps(run_peer(arguments.role, arguments.precision, arguments.size, arguments.threads, arguments.repetitions, arguments.work)))
     else:
         with tempfile.TemporaryDirectory(prefix="samed-peers-") as folder:
             work = Path(folder)
@@ -200,7 +229,7 @@ def main() -> None:
             runs: dict[str, list[dict[str, float]]] = {name: [] for name in ["samed", *arguments.peers]}
             for _ in range(arguments.rounds):
                 for name, rows in runs.items():
-                    rows.append(run_samed(arguments.samed, model, arguments.threads) if name == "samed" else spawn(arguments, name, work))
+                    rows.append(run_samed(arguments.samed, model, arguments.precision, arguments.threads) if name == "samed" else spawn(arguments, name, work))
             table(arguments, runs)
 
 

@@ -122,7 +122,7 @@ TEST_SUITE("cli/bad_checkpoint") {
         row("of ViT-H: width 1280, depth 32", "base_mismatch", "width 1280, depth 32", f.pth(adapter_pth, "j.pth", [](Tensors& t) {
             erase_prefix(t, "w_");
             for (int i = 0; i < 64; ++i) {
-                char number[8];
+                char number[16];
                 std::snprintf(number, sizeof number, "%03d", i);
                 added(std::string("w_a_") + number, {4, 1280})(t);
                 added(std::string("w_b_") + number, {1280, 4})(t);

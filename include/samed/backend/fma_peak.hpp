@@ -17,7 +17,7 @@ namespace samed::backend {
 /// gives at this moment, the yardstick of every kernel figure. Measure it in the same run, machines are shared.
 inline double fma_peak(Executor& executor, Isa isa, double seconds = 0.05) {
     using Clock = std::chrono::steady_clock;
-    constexpr std::int64_t rounds = 1 << 16;
+    constexpr std::int64_t rounds = 1 << 20;  // some milliseconds: waking the threads costs nothing beside it
     float start[32];
     for (int i = 0; i < 32; ++i) start[i] = static_cast<float>(i);
     int const tasks = executor.workers();
