@@ -1,9 +1,9 @@
 """Times samed beside what a user would pick instead, on this machine, in one run.
 
     peers.py --samed build/tools/samed/samed [--size 512] [--threads 2] [--rounds 3]
-             [--precision f32|bf16|int8] [--peers torch compile onnxruntime openvino]
+             [--precision f32|bf16|int8] [--network vit_b|tiny] [--peers torch compile onnxruntime openvino]
 
-SAMed ViT-B with 8 classes and random weights, LoRA merged for everyone; from [3, S, S] in memory to labels S x S. Every contender
+SAMed ViT-B, or the size of the bundled model, with 8 classes and random weights, LoRA merged for everyone; from [3, S, S] in memory to labels S x S. Every contender
 runs in a process of its own, all of them in turn, `rounds` times; a contender's figure is the median of its processes' medians.
 int8 is OpenVINO quantised by NNCF and ONNX Runtime's dynamic quantisation, of the encoder, as ours; bf16 is what each does on a
 processor that multiplies bf16. Prints a markdown table with the ratio to the best peer, the spread, the peak resident memory and the share of the FMA peak.
@@ -32,13 +32,23 @@ OURS = {"f32": "f32", "bf16": "bf16-products", "int8": "int8"}  # precision as o
 PEERS = {"f32": ["torch", "compile", "onnxruntime", "openvino"], "bf16": ["compile", "openvino"], "int8": ["onnxruntime", "openvino"]}
 
 
-def merged_network(size: int):
-    """The reference network with LoRA inside q and v: every peer's best case."""
+def config_of(network: str, size: int, mask_tokens: int):
     sys.path.insert(0, str(GOLDEN))
-    import torch
-    from samed_torch import Config, Network, randomise
+    from samed_torch import Config
 
-    network = Network(Config(image_size=size, mask_tokens=CLASSES + 1), RANK)
+    if network == "vit_b":
+        return Config(image_size=size, mask_tokens=mask_tokens)
+    return Config(image_size=size, width=192, depth=8, heads=3, mlp_width=768, window_size=8, neck_width=128, decoder_heads=4, decoder_mlp_width=512,
+                  mask_tokens=mask_tokens)
+
+
+def merged_network(name: str, size: int):
+    """The reference network with LoRA inside q and v: every peer's best case."""
+    config = config_of(name, size, CLASSES + 1)
+    import torch
+    from samed_torch import Network, randomise
+
+    network = Network(config, RANK)
     randomise(network, 1)
     network.eval().requires_grad_(False)
     for block in network.image_encoder.blocks:
@@ -86,14 +96,14 @@ def peak_rss_mib() -> float:
     return float("nan")
 
 
-def run_peer(peer: str, precision: str, size: int, threads: int, repetitions: int, work: Path) -> dict[str, float]:
+def run_peer(peer: str, precision: str, name: str, size: int, threads: int, repetitions: int, work: Path) -> dict[str, float]:
     """One contender in this process."""
     grid = size // 16
     image = np.random.default_rng(0).random((1, 3, size, size), dtype=np.float32)
-    embedding = np.random.default_rng(1).standard_normal((1, 256, grid, grid), dtype=np.float32)
+    embedding = np.random.default_rng(1).standard_normal((1, config_of(name, size, CLASSES + 1).neck_width, grid, grid), dtype=np.float32)
     encoder_onnx, decoder_onnx = str(work / "encoder.onnx"), str(work / "decoder.onnx")
     if peer in TORCH_PEERS:
-        torch, network = merged_network(size)
+        torch, network = merged_network(name, size)
         torch.set_num_threads(threads)
         encoder, decoder = halves(torch, network, size)
         if peer == "compile":
@@ -138,24 +148,24 @@ def quantise(size: int, work: Path, peers: list[str]) -> None:
         openvino.save_model(model, work / "encoder_int8.xml")
 
 
-def export_onnx(size: int, work: Path) -> None:
+def export_onnx(name: str, size: int, work: Path) -> None:
     """The graphs that onnxruntime and openvino read."""
-    torch, network = merged_network(size)
+    torch, network = merged_network(name, size)
     encoder, decoder = halves(torch, network, size)
-    x, z = torch.zeros(1, 3, size, size), torch.zeros(1, 256, size // 16, size // 16)
-    for module, value, name in ((encoder, x, "encoder"), (decoder, z, "decoder")):
-        torch.onnx.export(module, (value,), str(work / f"{name}.onnx"), dynamo=False, opset_version=17, input_names=["x"], output_names=["y"])
+    x, z = torch.zeros(1, 3, size, size), torch.zeros(1, network.image_encoder.neck[0].out_channels, size // 16, size // 16)
+    for module, value, half in ((encoder, x, "encoder"), (decoder, z, "decoder")):
+        torch.onnx.export(module, (value,), str(work / f"{half}.onnx"), dynamo=False, opset_version=17, input_names=["x"], output_names=["y"])
 
 
-def convert(samed: Path, size: int, work: Path) -> Path:
+def convert(samed: Path, name: str, size: int, work: Path) -> Path:
     """The same weights as a model file."""
-    sys.path.insert(0, str(GOLDEN))
-    from samed_torch import Config, Network, randomise, save_adapter, save_sam
+    config = config_of(name, size, CLASSES + 1)
+    from samed_torch import Network, randomise, save_adapter, save_sam
 
-    network = Network(Config(image_size=size, mask_tokens=CLASSES + 1), RANK)
+    network = Network(config, RANK)
     randomise(network, 1)
     base, adapter, model = work / "base.pth", work / "adapter.pth", work / "model.safetensors"
-    save_sam(Network(Config(image_size=size)), base)
+    save_sam(Network(config_of(name, size, 4)), base)
     save_adapter(network, adapter)
     subprocess.run([samed, "convert", "--base", base, "--adapter", adapter, "--image-size", str(size), "--recipe", "none", "-o", model],
                    check=True, stdout=subprocess.DEVNULL)
@@ -170,7 +180,7 @@ def run_samed(samed: Path, model: Path, precision: str, threads: int) -> dict[st
 
 def spawn(arguments: argparse.Namespace, role: str, work: Path) -> dict[str, float]:
     """This script again, as one contender."""
-    command = [sys.executable, __file__, "--role", role, "--peers", *arguments.peers, "--work", str(work), "--size", str(arguments.size), "--precision", arguments.precision, "--threads", str(arguments.threads),
+    command = [sys.executable, __file__, "--role", role, "--peers", *arguments.peers, "--work", str(work), "--size", str(arguments.size), "--precision", arguments.precision, "--network", arguments.network, "--threads", str(arguments.threads),
                "--repetitions", str(arguments.repetitions)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}).stdout.splitlines()[-1])
 
@@ -185,7 +195,7 @@ def processor() -> str:
 def table(arguments: argparse.Namespace, runs: dict[str, list[dict[str, float]]]) -> None:
     totals = {name: [r["encoder_ms"] + r["decoder_ms"] for r in rows] for name, rows in runs.items()}
     best = min((statistics.median(t) for name, t in totals.items() if name != "samed"), default=float("nan"))
-    print(f"SAMed ViT-B {arguments.precision}, {arguments.size} x {arguments.size}, {arguments.threads} threads, {processor()}, {time.strftime('%Y-%m-%d')}\n")
+    print(f"SAMed {arguments.network} {arguments.precision}, {arguments.size} x {arguments.size}, {arguments.threads} threads, {processor()}, {time.strftime('%Y-%m-%d')}\n")
     print("| | encoder ms | decoder ms | total ms | spread | / best peer | peak RSS MiB |\n|---|---|---|---|---|---|---|")
     for name, rows in runs.items():
         t = totals[name]
@@ -206,6 +216,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--network", choices=["vit_b", "tiny"], default="vit_b")
     parser.add_argument("--precision", choices=list(OURS), default="f32")
     parser.add_argument("--peers", nargs="*", help="default: all that do this precision")
     parser.add_argument("--role", help=argparse.SUPPRESS)
@@ -214,16 +225,16 @@ def main() -> None:
     if arguments.peers is None:
         arguments.peers = PEERS[arguments.precision]
     if arguments.role == "export":
-        export_onnx(arguments.size, arguments.work)
+        export_onnx(arguments.network, arguments.size, arguments.work)
         if arguments.precision == "int8":
             quantise(arguments.size, arguments.work, arguments.peers)
         print("{}")
     elif arguments.role:
-        print(json.dumps(run_peer(arguments.role, arguments.precision, arguments.size, arguments.threads, arguments.repetitions, arguments.work)))
+        print(json.dumps(run_peer(arguments.role, arguments.precision, arguments.network, arguments.size, arguments.threads, arguments.repetitions, arguments.work)))
     else:
         with tempfile.TemporaryDirectory(prefix="samed-peers-") as folder:
             work = Path(folder)
-            model = convert(arguments.samed, arguments.size, work)
+            model = convert(arguments.samed, arguments.network, arguments.size, work)
             if set(arguments.peers) - set(TORCH_PEERS):
                 spawn(arguments, "export", work)
             runs: dict[str, list[dict[str, float]]] = {name: [] for name in ["samed", *arguments.peers]}

@@ -59,7 +59,7 @@ def main() -> None:
     threads: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="samed-scaling-") as folder:
         for size in arguments.sizes:
-            model = convert(arguments.samed, size, Path(folder))
+            model = convert(arguments.samed, "vit_b", size, Path(folder))
             sizes[size] = bench(arguments.samed, model, arguments.max_threads)
             if size == 512:
                 threads = {n: bench(arguments.samed, model, n) for n in range(1, arguments.max_threads + 1)}

@@ -36,7 +36,7 @@ std::vector<T> convolve(C& context, ConvCase const& c, std::vector<T> const& x, 
     a.channel_stride = c.planar ? c.height * c.width : 1;
     a.column_stride = c.planar ? 1 : c.channels;
     a.row_stride = a.column_stride * c.width;
-    Weight<C> const weight(context, c.out_channels, c.kernel * c.kernel * c.channels, DType::f32, w);
+    Weight<C> const weight(context, c.out_channels, c.kernel * c.kernel * c.channels, Precision::f32, w);
     a.weight = weight.matrix(context);
     a.bias = c.bias ? bias.data() : nullptr;
     a.residual = c.residual ? residual.data() : nullptr;
@@ -62,7 +62,7 @@ TransposedCase const transposed_cases[] = {
 template <class C, class T>
 std::vector<T> convolve(C& context, TransposedCase const& c, std::vector<T> const& x, std::vector<float> const& w,
                         std::vector<T> const& bias) {
-    Weight<C> const weight(context, 4 * c.out_channels, c.channels, DType::f32, w);
+    Weight<C> const weight(context, 4 * c.out_channels, c.channels, Precision::f32, w);
     std::vector<T> out(std::size_t(4) * c.batch * c.height * c.width * c.out_channels);
     kernels::ConvTranspose2dArgs<T, typename C::Matrix> a{.batch = c.batch,
                                                           .height = c.height,
