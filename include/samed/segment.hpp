@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,8 +30,9 @@ struct OpenOptions {
 template <Backend C>
 class ContextPool {
     struct Seat {
-        explicit Seat(std::unique_ptr<C> c) : context(std::move(c)), workspace(*context) {}
+        Seat(std::unique_ptr<C> c, int of_threads) : context(std::move(c)), threads(of_threads), workspace(*context) {}
         std::unique_ptr<C> context;
+        int threads;
         Workspace<C> workspace;
     };
 
@@ -36,16 +42,20 @@ public:
     /// A context and its workspace for one call; goes back to the free list at the end.
     class Lease {
     public:
-        explicit Lease(std::shared_ptr<ContextPool> pool) : pool_(std::move(pool)) {
+        explicit Lease(std::shared_ptr<ContextPool> pool) : Lease(pool, pool->options_.threads) {}
+        /// @param threads  other than those of the options
+        Lease(std::shared_ptr<ContextPool> pool, int threads) : pool_(std::move(pool)) {
             {
                 std::lock_guard lock(pool_->guard_);
-                if (!pool_->idle_.empty()) {
-                    seat_ = std::move(pool_->idle_.back());
-                    pool_->idle_.pop_back();
+                auto& idle = pool_->idle_;
+                auto const fit = std::find_if(idle.rbegin(), idle.rend(), [&](auto const& seat) { return seat->threads == threads; });
+                if (fit != idle.rend()) {
+                    seat_ = std::move(*fit);
+                    idle.erase(std::next(fit).base());
                 }
             }
             OpenOptions const& o = pool_->options_;
-            if (!seat_) seat_ = std::make_unique<Seat>(std::make_unique<C>(o.threads, o.isa ? *o.isa : detect_isa()));
+            if (!seat_) seat_ = std::make_unique<Seat>(std::make_unique<C>(threads, o.isa ? *o.isa : detect_isa()), threads);
         }
         ~Lease() {
             std::lock_guard lock(pool_->guard_);
@@ -82,6 +92,7 @@ public:
     class Lease : public Pool::Lease {
     public:
         explicit Lease(OpenModel const& model) : Pool::Lease(model.pool_) {}
+        Lease(OpenModel const& model, int threads) : Pool::Lease(model.pool_, threads) {}
     };
 
 private:
@@ -133,6 +144,48 @@ Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image co
     auto labels = xt::xtensor<std::uint8_t, 2>::from_shape({static_cast<std::size_t>(view.height), static_cast<std::size_t>(view.width)});
     SAMED_CHECK(model.model().segment(view, label_map(labels), lease.workspace(), recipe, prompts));
     return labels;
+}
+
+/// Labels of several images, say slices of a volume: several in flight at a time where the context finds that faster, each on its share
+/// of the threads. The same bits as one by one.
+/// @param images, labels    as many of one as of the other
+/// @param slices_of_volume  as Model::segment
+/// @errors those of Model::segment: of the first image that has one
+template <Variant V>
+    requires(V::semantic)
+Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float const> const> images, std::span<LabelMap const> labels,
+                          Recipe const& recipe, bool slices_of_volume = false) {
+    SAMED_ASSERT(images.size() == labels.size());
+    typename OpenModel<V>::Lease lease(model);
+    Executor& executor = lease.context().executor();
+    int const lanes = std::min(lease.context().in_flight(model.model().plan(lease.context())), static_cast<int>(images.size()));
+    std::atomic<std::size_t> next{0};
+    std::mutex guard;
+    std::size_t failed = images.size();
+    std::optional<Error> error;
+    auto const run_lane = [&](Workspace<typename OpenModel<V>::Context>& workspace) {
+        for (std::size_t i; (i = next.fetch_add(1)) < images.size();) {
+            auto const done = model.model().segment(images[i], labels[i], workspace, recipe, {}, slices_of_volume);
+            if (done) continue;
+            std::lock_guard lock(guard);
+            next = images.size();  // the others finish what they have begun
+            if (i < failed) {
+                failed = i;
+                error = done.error();
+            }
+        }
+    };
+    if (lanes <= 1) {
+        run_lane(lease.workspace());
+    } else {
+        int const threads = executor.workers() / lanes;
+        parallel_for(executor, lanes, [&](int, int) {
+            typename OpenModel<V>::Lease lane(model, threads);
+            run_lane(lane.workspace());
+        });
+    }
+    if (error) return *error;
+    return {};
 }
 
 /// Masks for a prompt, with predicted IoU and low-res logits.

@@ -172,6 +172,38 @@ TEST_SUITE("model") {
         CHECK(different == 0);
     }
 
+    TEST_CASE("several images in flight get the labels that each gets alone, and the first bad one's error") {
+        auto const model = samed::open<Samed<>>(golden_model("samed_window_seed0"), {.threads = 3}).value();
+        CHECK(samed::CpuContext(3).in_flight(1 << 20) == 3);
+        CHECK(samed::CpuContext(3).in_flight(std::size_t{128} << 20) == 2);
+        CHECK(samed::CpuContext(3).in_flight(std::size_t{1} << 40) == 1);
+        constexpr int count = 11, height = 40, width = 60;
+        std::vector<std::vector<float>> pixels;
+        std::vector<std::vector<std::uint8_t>> together(count, std::vector<std::uint8_t>(height * width)), alone = together;
+        std::vector<samed::ImageView<float const>> images;
+        std::vector<samed::LabelMap> labels;
+        for (std::size_t i = 0; i < count; ++i) {
+            pixels.push_back(picture(height + static_cast<int>(i), width));  // the last rows are not shown
+            images.push_back(samed::planar(std::as_const(pixels[i]).data() + i, height, width));
+            labels.push_back({together[i].data(), {height, width}});
+        }
+        samed::Recipe const recipe = model.model().header().recipe;
+        REQUIRE(samed::segment_each(model, std::span<samed::ImageView<float const> const>(images), labels, recipe).has_value());
+        samed::CpuContext context(1);
+        samed::Workspace workspace(context);
+        for (std::size_t i = 0; i < count; ++i) {
+            REQUIRE(model.model().segment(images[i], {alone[i].data(), {height, width}}, workspace, recipe).has_value());
+            CHECK(alone[i] == together[i]);
+        }
+        CHECK(alone[0] != alone[1]);
+
+        pixels[4][4] = pixels[9][9] = std::nanf("");
+        labels[6] = {together[6].data(), {height, width - 1}};
+        auto const bad = samed::segment_each(model, std::span<samed::ImageView<float const> const>(images), labels, recipe);
+        REQUIRE_FALSE(bad.has_value());
+        CHECK(bad.error().code == ErrorCode::not_finite);
+    }
+
     TEST_CASE("prompts are pixels of the original image, and bad ones are errors") {
         auto const model = samed::open<Sam<>>(golden_model("sam_prompts"), {.threads = 1}).value();
         xt::xtensor<float, 3> image = xt::xtensor<float, 3>::from_shape({48, 64, 3});

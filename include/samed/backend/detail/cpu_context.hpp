@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -32,6 +33,14 @@ public:
     CpuContext& operator=(CpuContext const&) = delete;
 
     Executor& executor() { return *executor_; }
+
+    /// How many passes of `bytes` of arena to run at once, each on its share of the threads, when many images wait: whole images have
+    /// no threads waiting for each other, so as many as the memory for it allows.
+    int in_flight(std::size_t bytes) const {
+        constexpr std::size_t together = std::size_t{256} << 20;
+        int const most = executor_->workers();
+        return bytes == 0 ? most : std::clamp(static_cast<int>(together / bytes), 1, most);
+    }
     Isa isa() const { return isa_; }
 
     std::size_t packed_bytes(int n, int k, Precision precision) const { return Matrix::size_bytes(n, k, kept(precision)); }
