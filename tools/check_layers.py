@@ -24,6 +24,7 @@ ARROWS = {
     "nn": "core backend kernels weights",
     "adapters": "core config backend kernels weights nn",
     "sam": "core config backend kernels weights nn adapters",
+    "train": "core config backend kernels io weights nn adapters image",
     "volume": "core image io",
     "metrics": "core image volume",
     "masks": "core image",
