@@ -103,7 +103,9 @@ private:
         std::string const name = "prompt_encoder.", down = name + "mask_downscaling.", gaussian = name + "pe_layer.positional_encoding_gaussian_matrix";
         int const c = width_, half = mask_channels / 4;
         SAMED_CHECK(reader.keep(gaussian, {2, c / 2}));
-        image_pe_ = {reader.memory().freeze(nn::PositionEmbedding(reader.memory().kept.back().values).dense(grid_)), nullptr};
+        KeptTensor& matrix = reader.memory().kept.back();
+        matrix.always_f32 = true;
+        image_pe_ = {reader.memory().freeze(nn::PositionEmbedding(matrix.values).dense(grid_)), nullptr};
         for (int i = 0; i < 4; ++i) SAMED_CHECK(reader.keep(name + "point_embeddings." + std::to_string(i) + ".weight", {1, c}));
         SAMED_CHECK(reader.keep(name + "not_a_point_embed.weight", {1, c}));
         SAMED_TRY(no_mask_embed_, reader.learning(name + "no_mask_embed.weight", {1, c}));

@@ -19,6 +19,7 @@ struct KeptTensor {
     std::string name;
     std::vector<std::int64_t> shape;
     std::vector<float> values;
+    bool always_f32 = false;  ///< whatever the file's type
 };
 
 /// The memory of a network that trains.
@@ -80,7 +81,7 @@ public:
     /// A tensor that the adapter's file has and the loss does not reach.
     Result<void> keep(std::string const& name, Shape shape, int fan_in = 1) {
         SAMED_TRY(std::vector<float> read, values(name, shape, fan_in));
-        memory_.kept.push_back({name, {shape.begin(), shape.end()}, std::move(read)});
+        memory_.kept.push_back({name, {shape.begin(), shape.end()}, std::move(read), false});
         return {};
     }
 
