@@ -44,9 +44,10 @@ struct Workplace {
         folder.write("classes.txt", "disc #ff0000\n");
     }
     Arguments command(std::string const& output, Arguments const& more = {}) const {
-        Arguments a = {"finetune", "--base",   base,  "--images",  image_folder, "--labels",        label_folder, "-o",        output,
-                       "--rank",   "2",        "--batch", "2",     "--warmup",   "3",               "--epochs",   "6",
-                       "--threads", "1",       "--checkpoint-every", "2"};
+        Arguments a = {
+            "finetune", "--base",  base, "--images", image_folder, "--labels", label_folder, "-o",        output, "--rank",
+            "2",        "--batch", "2",  "--warmup", "3",          "--epochs", "6",          "--threads", "1",    "--checkpoint-every",
+            "2"};
         a.insert(a.end(), more.begin(), more.end());
         return a;
     }
@@ -72,7 +73,8 @@ TEST_SUITE("cli/finetune") {
     TEST_CASE("an adapter is trained on a folder of images, validated, verified and run by segment -a") {
         Workplace const w;
         std::string const adapter = w.folder / "disc.safetensors";
-        Outcome const o = samed_ok(w.command(adapter, {"--classes", w.folder / "classes.txt", "--validate", "0.34", "--epochs", "30", "--dtype", "f16"}));
+        Outcome const o =
+            samed_ok(w.command(adapter, {"--classes", w.folder / "classes.txt", "--validate", "0.34", "--epochs", "30", "--dtype", "f16"}));
         CHECK(contains(o.out, "4 images, 2 held out, 1 classes"));
         CHECK(contains(o.out, "epoch 30/30"));
         CHECK(contains(o.out, "disc "));
@@ -108,7 +110,8 @@ TEST_SUITE("cli/finetune") {
 
     TEST_CASE("data that does not fit is refused by name before anything is written") {
         Workplace const w;
-        std::string const output = w.folder / "no.safetensors", image = w.image_folder + "/case0.npy", label = w.label_folder + "/case0.npy";
+        std::string const output = w.folder / "no.safetensors", image = w.image_folder + "/case0.npy",
+                          label = w.label_folder + "/case0.npy";
         std::vector<std::uint8_t> const zeros(Workplace::side * Workplace::side), twos(zeros.size(), 2);
         std::string const empty = w.folder / "empty.npy", beyond = w.folder / "beyond.npy", small = w.folder / "small.npy";
         REQUIRE(samed::write_npy(empty, Shape{40, 40}, zeros.data()).has_value());

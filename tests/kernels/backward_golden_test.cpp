@@ -71,8 +71,8 @@ TEST_SUITE("kernels/backward_golden") {
         }
         SUBCASE("linear and GELU") {
             std::string const n = "linear_gelu.";
-            check(GemmActivated{9, 12, 20, Activation::gelu}, {f.get(n + "x"), f.get(n + "weight"), f.get(n + "bias")}, f.get(n + "grad_out"),
-                  {f.get(n + "grad.x"), f.get(n + "grad.weight"), f.get(n + "grad.bias")});
+            check(GemmActivated{9, 12, 20, Activation::gelu}, {f.get(n + "x"), f.get(n + "weight"), f.get(n + "bias")},
+                  f.get(n + "grad_out"), {f.get(n + "grad.x"), f.get(n + "grad.weight"), f.get(n + "grad.bias")});
         }
         SUBCASE("conv2d") {
             auto const layout = train::WeightLayout::conv;
@@ -103,7 +103,10 @@ TEST_SUITE("kernels/backward_golden") {
                 auto const plain = [&](std::string const& name) { return f.weight(n + name, train::WeightLayout::plain); };
                 auto const pad = f.get(n + "pad");
                 check(ImageAttention{1, 6, 6, 2, 8, window ? 4 : 0},
-                      {plain("qkv"), f.get(n + "rel_pos_h"), f.get(n + "rel_pos_w"), {pad.begin() + 16, pad.begin() + 32},
+                      {plain("qkv"),
+                       f.get(n + "rel_pos_h"),
+                       f.get(n + "rel_pos_w"),
+                       {pad.begin() + 16, pad.begin() + 32},
                        {pad.begin() + 32, pad.end()}},
                       plain("grad_out"), {plain("grad.qkv")});
             }

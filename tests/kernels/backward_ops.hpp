@@ -135,8 +135,9 @@ struct ConvTranspose {  // inputs: x [B, H, W, channels], weight [4 * out, chann
     std::vector<T> forward(C& c, Arrays<T> const& in) const {
         RuntimeWeight<C, T> const weight(c, 4 * out_channels, channels, in[1].data(), false);
         std::vector<T> out(std::size_t(4) * batch * height * width * out_channels);
-        conv_transpose2d(c, kernels::ConvTranspose2dArgs<T, typename C::Matrix>{batch, height, width, channels, out_channels, in[0].data(),
-                                                                                weight.matrix(c), in[2].data(), out.data(), Activation::none});
+        conv_transpose2d(c,
+                         kernels::ConvTranspose2dArgs<T, typename C::Matrix>{batch, height, width, channels, out_channels, in[0].data(),
+                                                                             weight.matrix(c), in[2].data(), out.data(), Activation::none});
         return out;
     }
     template <class C, class T>
@@ -145,8 +146,9 @@ struct ConvTranspose {  // inputs: x [B, H, W, channels], weight [4 * out, chann
         kernels::ConvTranspose2dArgs<T, typename C::Matrix> forward;
         forward.batch = batch, forward.height = height, forward.width = width, forward.channels = channels;
         forward.out_channels = out_channels, forward.x = in[0].data();
-        conv_transpose2d_backward(c, kernels::ConvTranspose2dBackwardArgs<T, typename C::Matrix>{
-                                         forward, transposed.matrix(c), grad_out.data(), grads[0].data(), grads[1].data(), grads[2].data()});
+        conv_transpose2d_backward(
+            c, kernels::ConvTranspose2dBackwardArgs<T, typename C::Matrix>{forward, transposed.matrix(c), grad_out.data(), grads[0].data(),
+                                                                           grads[1].data(), grads[2].data()});
     }
 };
 
@@ -191,7 +193,8 @@ struct TokenAttention {  // inputs: q [B, queries, heads * head_dim], k, v [B, k
     template <class T>
     kernels::AttentionArgs<T> args(Arrays<T> const& in) const {
         T const scale = T(1) / std::sqrt(T(head_dim));
-        return {batch, heads, head_dim, queries, keys, in[0].data(), in[1].data(), in[2].data(), width(), width(), width(), scale, nullptr, nullptr};
+        return {batch,        heads,   head_dim, queries, keys,  in[0].data(), in[1].data(),
+                in[2].data(), width(), width(),  width(), scale, nullptr,      nullptr};
     }
     template <class C, class T>
     std::vector<T> forward(C& c, Arrays<T> const& in) const {

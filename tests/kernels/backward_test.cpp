@@ -8,7 +8,8 @@ TEST_SUITE("kernels/backward") {
     TEST_CASE("gemm: gradients of input, weight and bias, sizes beside and beyond the tiles") {
         Random random(1);
         for (Gemm const op : {Gemm{1, 1, 1}, Gemm{5, 3, 7}, Gemm{33, 40, 17}, Gemm{70, 4, 96}, Gemm{300, 64, 33}})
-            check_backward(op, {random.vector(std::size_t(op.m) * op.k), random.vector(std::size_t(op.n) * op.k), random.vector(op.n)}, 3e-6);
+            check_backward(op, {random.vector(std::size_t(op.m) * op.k), random.vector(std::size_t(op.n) * op.k), random.vector(op.n)},
+                           3e-6);
     }
     TEST_CASE("add: bias with ReLU and GELU, residual, repeated operand") {
         Random random(2);
@@ -26,10 +27,11 @@ TEST_SUITE("kernels/backward") {
         Random random(4);
         for (Conv const op : {Conv{1, 4, 5, 3, 2, 1, 1, 0}, Conv{2, 6, 5, 4, 8, 3, 1, 1}, Conv{1, 9, 9, 16, 40, 3, 1, 1},
                               Conv{2, 8, 6, 5, 7, 2, 2, 0}, Conv{1, 7, 7, 2, 3, 3, 2, 1}})
-            check_backward(op,
-                           {random.vector(std::size_t(op.batch) * op.height * op.width * op.channels),
-                            random.vector(std::size_t(op.out_channels) * op.kernel * op.kernel * op.channels), random.vector(op.out_channels)},
-                           3e-6);
+            check_backward(
+                op,
+                {random.vector(std::size_t(op.batch) * op.height * op.width * op.channels),
+                 random.vector(std::size_t(op.out_channels) * op.kernel * op.kernel * op.channels), random.vector(op.out_channels)},
+                3e-6);
     }
     TEST_CASE("conv_transpose2d: input, weight and bias") {
         Random random(5);

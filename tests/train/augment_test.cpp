@@ -64,7 +64,8 @@ TEST_SUITE("train/augment") {
         }
         std::vector<float> const image(20 * 24, 3.0f);
         std::vector<std::uint8_t> labels(20 * 24, 2);
-        Example const example{interleaved<float const>(image.data(), 20, 24), interleaved<std::uint8_t const>(labels.data(), 20, 24), {}, false};
+        Example const example{
+            interleaved<float const>(image.data(), 20, 24), interleaved<std::uint8_t const>(labels.data(), 20, 24), {}, false};
         std::vector<float> input(3 * 32 * 32);
         std::vector<std::uint8_t> low(8 * 8);
         ExampleScratch scratch;
@@ -79,7 +80,8 @@ TEST_SUITE("train/augment") {
         Recipe recipe;
         recipe.resize = Resize::longest_side;
         recipe.channels = Channels::rgb;
-        Example const example{interleaved<float const>(image.data(), 16, 32, 3), interleaved<std::uint8_t const>(labels.data(), 16, 32), recipe, false};
+        Example const example{interleaved<float const>(image.data(), 16, 32, 3), interleaved<std::uint8_t const>(labels.data(), 16, 32),
+                              recipe, false};
         std::vector<float> input(3 * 32 * 32);
         std::vector<std::uint8_t> low(8 * 8);
         ExampleScratch scratch;

@@ -147,8 +147,7 @@ TEST_SUITE("train/trainer") {
         ModelFile const whole = small_model();
         TemporaryFile const base_path("base.safetensors"), adapter_path("adapter.safetensors");
         samed_test::write_part(
-            whole, base_path.path, [](std::string const& n) { return !samed_test::is_lora(n); },
-            [](ModelHeader& h) { h.config.rank = 0; });
+            whole, base_path.path, [](std::string const& n) { return !samed_test::is_lora(n); }, [](ModelHeader& h) { h.config.rank = 0; });
         ModelFile const base = samed_test::open_file(base_path.path);
         std::vector<ClassInfo> const classes = {{"disc", {255, 0, 0}}, {"nothing", {0, 255, 0}}};
         ModelHeader const header = adapter_header(base.header(), 2, classes, Recipe{});
@@ -161,11 +160,11 @@ TEST_SUITE("train/trainer") {
         options.schedule = {0.01, 5, 200, 0.9};
         Trainer<CpuContext> trainer(context, network, discs.examples, options);
         double first = 0, last = 0;
-        for (int i = 0; i < 60; ++i) {
+        for (int i = 0; i < 200; ++i) {
             auto const report = trainer.step();
             REQUIRE(report.has_value());
             if (i < 5) first += report->loss.total / 5;
-            if (i >= 55) last += report->loss.total / 5;
+            if (i >= 195) last += report->loss.total / 5;
         }
         MESSAGE("loss " << first << " -> " << last);
         CHECK(last < 0.7 * first);

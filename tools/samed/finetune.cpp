@@ -64,13 +64,16 @@ Result<Data> read_data(Options const& o, Recipe const& recipe, int classes, Trai
         auto const end = o.validate.data() + o.validate.size();
         auto const parsed = std::from_chars(o.validate.data(), end, fraction);
         if (parsed.ec != std::errc() || parsed.ptr != end || !(fraction > 0 && fraction < 1))
-            return fail(ErrorCode::invalid_argument, "--validate", "a fraction between 0 and 1, or a folder with images/ and labels/", o.validate);
+            return fail(ErrorCode::invalid_argument, "--validate", "a fraction between 0 and 1, or a folder with images/ and labels/",
+                        o.validate);
         auto const whole = static_cast<std::size_t>(std::lround(fraction * static_cast<double>(data.training.size())));
         if (whole >= 1 && whole < data.training.size()) {
             data.held_out = data.training.split(whole);
             SAMED_TRY(data.validation, data.held_out.examples(recipe, classes));
         }
     }
+    if (data.training.largest_label() == 0)
+        return fail(ErrorCode::invalid_argument, "labels", "at least one label above 0 to learn from", "background alone");
     SAMED_TRY(data.examples, data.training.examples(recipe, classes));
     if (fraction > 0 && data.validation.empty()) {  // too few files to hold one back: the last slices
         auto const slices = static_cast<std::size_t>(std::lround(fraction * static_cast<double>(data.examples.size())));
@@ -92,9 +95,11 @@ Result<DType> dtype_of(std::string const& name) {
 }
 
 /// The finished file once more, with the logits that it gives on its base.
-Result<void> add_self_test(std::string const& base, std::string const& path) {
+Result<void> add_self_test(std::string const& base, std::string const& path, int threads) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
-    SAMED_TRY(AnyModel const model, AnyModel::open(base, path));
+    AnyOptions options;
+    options.threads = threads;
+    SAMED_TRY(AnyModel const model, AnyModel::open(base, path, options));
     SAMED_TRY(std::vector<float> const logits, selftest_logits(model, selftest_seed));
     ModelHeader header = file.header();
     header.selftest_seed = selftest_seed;
@@ -123,7 +128,11 @@ Result<void> add_self_test(std::string const& base, std::string const& path) {
 class Run {
 public:
     Run(Options const& o, ModelHeader const& header, CpuContext& context, train::Network<CpuContext>& network, Data const& data)
-        : o_(o), header_(header), context_(context), data_(data), trainer_(context, network, data.examples, train_options(o, data)),
+        : o_(o),
+          header_(header),
+          context_(context),
+          data_(data),
+          trainer_(context, network, data.examples, train_options(o, data)),
           curve_(static_cast<int>(header.classes.size())) {}
 
     Result<void> resume() {
@@ -171,7 +180,7 @@ public:
         }
         if (stopped) std::printf("stopped early: no better mean DSC in %d epochs\n", o_.patience);
         if (data_.validation.empty()) SAMED_CHECK(train::write_adapter(o_.output, header_, trainer_.network(), dtype));
-        SAMED_CHECK(add_self_test(o_.base, o_.output));
+        SAMED_CHECK(add_self_test(o_.base, o_.output, o_.threads));
         return curve_.write(o_.stem());
     }
 
@@ -288,13 +297,15 @@ Result<void> finetune(Options const& o) {
 
 void add_finetune(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
-    CLI::App* const c = app.add_subcommand("finetune", "Train an adapter on your own labels: LoRA and mask decoder, the base stays as it is");
+    CLI::App* const c =
+        app.add_subcommand("finetune", "Train an adapter on your own labels: LoRA and mask decoder, the base stays as it is");
     c->add_option("--base", o->base, "model file of the base, without LoRA (.safetensors)")->required();
     c->add_option("--images", o->images, "a folder, or files: .nii, .nii.gz, .npy, .png, .jpg, .bmp")->required();
     c->add_option("--labels", o->labels,
                   "a folder whose files have the images' names, or as many files in the same order: .nii, .nii.gz, .npy, grey .png")
         ->required();
-    c->add_option("-o,--output", o->output, "adapter to write (.safetensors); a curve as .csv and .png and the checkpoint lie beside it")->required();
+    c->add_option("-o,--output", o->output, "adapter to write (.safetensors); a curve as .csv and .png and the checkpoint lie beside it")
+        ->required();
     c->add_option("--classes", o->classes, "text file, one `name [#rrggbb]` a line, without the background (default: as many as labels)");
     c->add_option("--recipe", o->recipe, "preprocessing: a name or a .json file (default: the base's)");
     c->add_option("--validate", o->validate,
@@ -306,7 +317,9 @@ void add_finetune(CLI::App& app, int& code) {
     c->add_option("--accumulate", o->accumulate, "batches a step")->check(CLI::Range(1, 1024))->capture_default_str();
     c->add_option("--learning-rate", o->rate, "after the warm-up")->check(CLI::PositiveNumber)->capture_default_str();
     c->add_option("--warmup", o->warmup, "steps")->check(CLI::Range(0, 1000000))->capture_default_str();
-    c->add_option("--clip", o->largest_norm, "largest norm of the gradient; 0 = not clipped")->check(CLI::NonNegativeNumber)->capture_default_str();
+    c->add_option("--clip", o->largest_norm, "largest norm of the gradient; 0 = not clipped")
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     c->add_flag("--no-augment", o->no_augment, "neither turns and flips nor rotations");
     c->add_option("--patience", o->patience, "stop after so many epochs without a better mean DSC; 0 = never")
         ->check(CLI::NonNegativeNumber)
@@ -318,7 +331,8 @@ void add_finetune(CLI::App& app, int& code) {
     c->add_option("--seed", o->seed, "of fresh weights, order and augmentation")->capture_default_str();
     c->add_option("--threads", o->threads, "0 = all cores; the result is the same")->check(CLI::Range(0, 1024))->capture_default_str();
     c->footer(
-        "Example:\n  samed finetune --base base.safetensors --images scans/ --labels labels/ --classes organs.txt --validate 0.2 -o organs.safetensors\n"
+        "Example:\n  samed finetune --base base.safetensors --images scans/ --labels labels/ --classes organs.txt --validate 0.2 -o "
+        "organs.safetensors\n"
         "  samed segment -m base.safetensors -a organs.safetensors scan.nii.gz -o labels.nii.gz");
     c->callback([o, &code] {
         catch_interrupt();

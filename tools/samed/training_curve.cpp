@@ -82,7 +82,8 @@ Result<void> TrainingCurve::write(std::string const& stem) const {
         for (std::size_t k = 1; k < step_columns; ++k) number(",%.6g", static_cast<double>(row[k]));
         double const x = static_cast<double>(i) / across;
         if (i > 0)
-            canvas.line(static_cast<double>(i - 1) / across, static_cast<double>(row[1 - static_cast<std::ptrdiff_t>(step_columns)] / largest), x,
+            canvas.line(static_cast<double>(i - 1) / across,
+                        static_cast<double>(row[1 - static_cast<std::ptrdiff_t>(step_columns)] / largest), x,
                         static_cast<double>(row[1] / largest), {31, 119, 180});
         float const* const dice = validations_.data() + validation * width;
         if ((validation + 1) * width <= validations_.size() && dice[0] <= row[0] + 1) {

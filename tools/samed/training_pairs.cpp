@@ -52,7 +52,8 @@ Result<PathPairs> pair_paths(std::vector<std::string> const& images, std::vector
         return pair_folders(images[0], labels[0]);
     }
     if (images.size() != labels.size())
-        return fail(ErrorCode::invalid_argument, "--labels", text() << images.size() << " files, one for each image", text() << labels.size());
+        return fail(ErrorCode::invalid_argument, "--labels", text() << images.size() << " files, one for each image",
+                    text() << labels.size());
     PathPairs pairs;
     for (std::size_t i = 0; i < images.size(); ++i) pairs.emplace_back(images[i], labels[i]);
     return pairs;
@@ -95,12 +96,12 @@ int TrainingPairs::largest_label() const {
 
 Result<std::vector<train::Example>> TrainingPairs::examples(Recipe const& recipe, int classes) const {
     std::vector<train::Example> all;
-    if (largest_label() == 0) return fail(ErrorCode::invalid_argument, "labels", "at least one label above 0", "background alone");
     for (TrainingPair const& pair : pairs_) {
         auto const labels = pair.labels.voxels();
         int const largest = *std::max_element(labels.begin(), labels.end());
         if (largest > classes)
-            return fail(ErrorCode::out_of_range, "labels", text() << "0.." << classes << ", the class list", text() << largest).in(pair.label_path);
+            return fail(ErrorCode::out_of_range, "labels", text() << "0.." << classes << ", the class list", text() << largest)
+                .in(pair.label_path);
         Input const& in = pair.input;
         auto const volume = in.volume.voxels();
         auto resolved = in.is_volume() ? resolve_intensity(recipe, std::span<float const>(volume.data, volume.count()))

@@ -32,7 +32,7 @@ public:
 
     /// Every image and every slice of the volumes, in the order of the pairs.
     /// @param classes  labels may not be above
-    /// @errors out_of_range (a label), invalid_argument (no label anywhere), those of resolve_intensity
+    /// @errors out_of_range (a label), those of resolve_intensity
     Result<std::vector<train::Example>> examples(Recipe const& recipe, int classes) const;
 
     /// Moves pairs from the end of the list.

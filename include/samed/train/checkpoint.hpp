@@ -45,9 +45,9 @@ Metadata run_facts(Trainer<C> const& trainer) {
 /// @param extra  the caller's own tensors; names must not begin with "value.", "first_moment." or "second_moment."
 /// @errors those of write_safetensors; not_finite leaves the last good checkpoint where it is
 template <TrainingBackend C>
-    requires std::same_as<typename C::Scalar, float>
-Result<void> save_checkpoint(std::string const& path, Trainer<C> const& trainer, Metadata const& notes = {},
-                             std::vector<SafetensorsEntry> extra = {}) {
+requires std::same_as<typename C::Scalar, float> Result<void> save_checkpoint(std::string const& path, Trainer<C> const& trainer,
+                                                                              Metadata const& notes = {},
+                                                                              std::vector<SafetensorsEntry> extra = {}) {
     Metadata facts = detail::run_facts(trainer);
     facts["samed.training.step"] = std::to_string(trainer.next_step());
     facts.insert(notes.begin(), notes.end());
@@ -71,8 +71,7 @@ Result<void> save_checkpoint(std::string const& path, Trainer<C> const& trainer,
 /// @errors those of Safetensors; invalid_argument (another run's checkpoint), missing_tensor, shape_mismatch; the trainer's
 ///         parameters are then undefined
 template <TrainingBackend C>
-    requires std::same_as<typename C::Scalar, float>
-Result<Safetensors> resume(std::string const& path, Trainer<C>& trainer) {
+requires std::same_as<typename C::Scalar, float> Result<Safetensors> resume(std::string const& path, Trainer<C>& trainer) {
     SAMED_TRY(Safetensors file, Safetensors::open(path));
     samed::detail::MetadataReader const metadata(file.metadata());
     for (auto const& [key, value] : detail::run_facts(trainer)) {
@@ -85,8 +84,8 @@ Result<Safetensors> resume(std::string const& path, Trainer<C>& trainer) {
     auto const step = metadata.integer("samed.training.step", 0, 1 << 30);
     if (!step) return step.error().in(path);
     for (Parameter<float>& p : trainer.network().parameters().all())
-        for (auto const& [kind, values] : {std::pair{"value.", &p.value}, std::pair{"first_moment.", &p.first_moment},
-                                           std::pair{"second_moment.", &p.second_moment}}) {
+        for (auto const& [kind, values] :
+             {std::pair{"value.", &p.value}, std::pair{"first_moment.", &p.first_moment}, std::pair{"second_moment.", &p.second_moment}}) {
             TensorInfo const* tensor = file.find(kind + p.name);
             if (!tensor) return fail(ErrorCode::missing_tensor, kind + p.name, "a tensor of this name", "none").in(path);
             auto const count = static_cast<std::int64_t>(values->size());

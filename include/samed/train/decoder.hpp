@@ -34,7 +34,8 @@ public:
             SAMED_CHECK(load_attention(reader, l.self_attn, name + ".self_attn", c, config.decoder.heads));
             SAMED_CHECK(load_attention(reader, l.token_to_image, name + ".cross_attn_token_to_image", c / 2, config.decoder.heads));
             SAMED_CHECK(load_attention(reader, l.image_to_token, name + ".cross_attn_image_to_token", c / 2, config.decoder.heads));
-            for (int j = 0; j < 4; ++j) SAMED_CHECK(reader.trained_norm(l.norms[std::size_t(j)], name + ".norm" + std::to_string(j + 1), c, 1e-5));
+            for (int j = 0; j < 4; ++j)
+                SAMED_CHECK(reader.trained_norm(l.norms[std::size_t(j)], name + ".norm" + std::to_string(j + 1), c, 1e-5));
             SAMED_CHECK(reader.trained_linear(l.lin1, name + ".mlp.lin1", c, mlp));
             SAMED_CHECK(reader.trained_linear(l.lin2, name + ".mlp.lin2", mlp, c));
         }
@@ -46,7 +47,8 @@ public:
         for (int m = 0; m < masks_; ++m) {
             std::string const name = root + "output_hypernetworks_mlps." + std::to_string(m) + ".layers.";
             auto& mlp3 = hypernetworks_.emplace_back();
-            for (int j = 0; j < 3; ++j) SAMED_CHECK(reader.trained_linear(mlp3[std::size_t(j)], name + std::to_string(j), c, j < 2 ? c : c / 8));
+            for (int j = 0; j < 3; ++j)
+                SAMED_CHECK(reader.trained_linear(mlp3[std::size_t(j)], name + std::to_string(j), c, j < 2 ? c : c / 8));
         }
         for (int j = 0; j < 3; ++j) {
             std::string const name = root + "iou_prediction_head.layers." + std::to_string(j);
@@ -100,7 +102,8 @@ private:
     };
 
     Result<void> load_prompts(NetworkReader<C>& reader, int mask_channels) {
-        std::string const name = "prompt_encoder.", down = name + "mask_downscaling.", gaussian = name + "pe_layer.positional_encoding_gaussian_matrix";
+        std::string const name = "prompt_encoder.", down = name + "mask_downscaling.",
+                          gaussian = name + "pe_layer.positional_encoding_gaussian_matrix";
         int const c = width_, half = mask_channels / 4;
         SAMED_CHECK(reader.keep(gaussian, {2, c / 2}));
         KeptTensor& matrix = reader.memory().kept.back();
@@ -165,8 +168,9 @@ private:
         conv_transpose2d(context, a);
         if (y.grad)
             tape.on_backward([&context, &l, a, x, y, bias] {
-                conv_transpose2d_backward(context, kernels::ConvTranspose2dBackwardArgs<Scalar, typename C::Matrix>{
-                                                       a, l.packed.transposed(context), y.grad, x.grad, l.weight.grad, bias ? l.bias.grad : nullptr});
+                conv_transpose2d_backward(
+                    context, kernels::ConvTranspose2dBackwardArgs<Scalar, typename C::Matrix>{
+                                 a, l.packed.transposed(context), y.grad, x.grad, l.weight.grad, bias ? l.bias.grad : nullptr});
             });
         return y;
     }

@@ -13,8 +13,8 @@ namespace samed::train {
 /// Labels of every example, as `segment` gives them at the image's size, counted against the example's own.
 /// @errors those of preprocess; out_of_memory
 template <TrainingBackend C>
-    requires std::same_as<typename C::Scalar, float>
-Result<LabelCounts> evaluate(C& context, Network<C> const& network, std::span<Example const> examples) {
+requires std::same_as<typename C::Scalar, float> Result<LabelCounts> evaluate(C& context, Network<C> const& network,
+                                                                              std::span<Example const> examples) {
     int const size = network.config().encoder.image_size, side = network.low_res_side(), masks = network.config().decoder.mask_tokens;
     std::vector<float> input(std::size_t(3) * size * size), logits(std::size_t(masks) * side * side);
     std::vector<std::uint8_t> square(std::size_t(size) * size), map;

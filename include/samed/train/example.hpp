@@ -55,7 +55,8 @@ inline Result<void> prepare(Example const& example, Augmentation const& augmenta
     label_zoom(truth, LabelMap{resized, {placement.resized_height, placement.resized_width}});
     for (int y = 0; y < placement.resized_height; ++y)  // right and below lies padding
         std::copy_n(resized + std::ptrdiff_t{y} * placement.resized_width, placement.resized_width, scratch.square.data() + y * side);
-    label_zoom(interleaved<std::uint8_t const>(scratch.square.data(), image_size, image_size), LabelMap{labels, {low_res_side, low_res_side}});
+    label_zoom(interleaved<std::uint8_t const>(scratch.square.data(), image_size, image_size),
+               LabelMap{labels, {low_res_side, low_res_side}});
     return {};
 }
 

@@ -42,7 +42,8 @@ Loss samed_loss(Executor& executor, int batch, int masks, int pixels, T const* l
         T largest = logits[at];
         for (int c = 1; c < masks; ++c) largest = std::max(largest, logits[at + std::int64_t{c} * pixels]);
         T total = 0;
-        for (int c = 0; c < masks; ++c) total += grads[at + std::int64_t{c} * pixels] = std::exp(logits[at + std::int64_t{c} * pixels] - largest);
+        for (int c = 0; c < masks; ++c)
+            total += grads[at + std::int64_t{c} * pixels] = std::exp(logits[at + std::int64_t{c} * pixels] - largest);
         for (int c = 0; c < masks; ++c) {
             T& p = grads[at + std::int64_t{c} * pixels];
             p /= total;

@@ -69,7 +69,8 @@ public:
             encoder_.embed(context, batch, images, x);
             for (int i = 0; i < encoder_.depth(); ++i) run_block(context, i, batch, x, x);
             Tape<C> tape(context, false);
-            Variable<Scalar> const y = decoder_(tape, batch, encoder_.neck(tape, batch, {x, nullptr, encoder_.tokens(batch), encoder_.width()}));
+            Variable<Scalar> const y =
+                decoder_(tape, batch, encoder_.neck(tape, batch, {x, nullptr, encoder_.tokens(batch), encoder_.width()}));
             context.copy(y.count(), y.value, logits);
         };
         SAMED_CHECK(context.reserve(context.plan(pass)));

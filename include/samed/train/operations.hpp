@@ -56,8 +56,8 @@ Variable<T> linear(Tape<C>& tape, Variable<T> x, Linear<C> const& l, Variable<T>
     tape.on_backward([&context, &l, x, y, residual] {
         if (residual.grad) detail::accumulate(context, y.count(), residual.grad, y.grad);
         if (x.grad) detail::add_product(context, x.rows, y.grad, y.width, l.packed.transposed(context), x.grad);
-        gemm_backward(context,
-                      kernels::GemmBackwardArgs<T>{x.rows, y.width, x.width, x.value, x.width, y.grad, y.width, l.weight.grad, l.bias.grad});
+        gemm_backward(
+            context, kernels::GemmBackwardArgs<T>{x.rows, y.width, x.width, x.value, x.width, y.grad, y.width, l.weight.grad, l.bias.grad});
     });
     return y;
 }
@@ -69,7 +69,8 @@ Variable<T> add_repeated(Tape<C>& tape, Variable<T> x, Leaf<T> b, std::int64_t p
     Variable<T> y = tape.make(x.rows, x.width, x.grad || b.grad);
     kernels::AddArgs<T> const args{x.count(), period, x.value, b.value, y.value, activation};
     add(context, args);
-    if (y.grad) tape.on_backward([&context, args, x, y, b] { add_backward(context, kernels::AddBackwardArgs<T>{args, y.grad, x.grad, b.grad}); });
+    if (y.grad)
+        tape.on_backward([&context, args, x, y, b] { add_backward(context, kernels::AddBackwardArgs<T>{args, y.grad, x.grad, b.grad}); });
     return y;
 }
 template <TrainingBackend C, class T = typename C::Scalar>
@@ -95,8 +96,8 @@ Variable<T> linear_activated(Tape<C>& tape, Variable<T> x, Linear<C> const& l, A
     if (z.grad)
         tape.on_backward([&context, &l, x, z] {
             if (x.grad) detail::add_product(context, x.rows, z.grad, z.width, l.packed.transposed(context), x.grad);
-            gemm_backward(context,
-                          kernels::GemmBackwardArgs<T>{x.rows, z.width, x.width, x.value, x.width, z.grad, z.width, l.weight.grad, nullptr});
+            gemm_backward(
+                context, kernels::GemmBackwardArgs<T>{x.rows, z.width, x.width, x.value, x.width, z.grad, z.width, l.weight.grad, nullptr});
         });
     return add_repeated(tape, z, l.bias, l.out(), activation);
 }
@@ -106,8 +107,8 @@ Variable<T> layer_norm(Tape<C>& tape, Variable<T> x, LayerNorm<C> const& l, Acti
     C& context = tape.context();
     Variable<T> y = tape.make(x.rows, x.width, x.grad || l.weight.grad || l.bias.grad);
     T* const statistics = y.grad ? tape.arena().template take<T>(std::size_t(2) * x.rows) : nullptr;
-    kernels::LayerNormArgs<T> const args{x.rows, x.width,    x.value,    l.weight.value,                           l.bias.value, l.eps,
-                                         y.value, activation, statistics, statistics ? statistics + x.rows : nullptr};
+    kernels::LayerNormArgs<T> const args{x.rows, x.width, x.value,    l.weight.value, l.bias.value,
+                                         l.eps,  y.value, activation, statistics,     statistics ? statistics + x.rows : nullptr};
     kernels::layer_norm(context, args);
     if (y.grad)
         tape.on_backward([&context, &l, args, x, y] {
@@ -146,9 +147,9 @@ Variable<T> token_attention(Tape<C>& tape, int batch, int heads, Variable<T> q, 
 
 /// Projections, attention, and back: y = attention(q, k, v) W^T + b [+ residual].
 template <TrainingBackend C, class T = typename C::Scalar>
-Variable<T> attend(Tape<C>& tape, int batch, Attention<C> const& l, Variable<T> q, Variable<T> k, Variable<T> v, Variable<T> residual = {}) {
-    Variable<T> const attended =
-        token_attention(tape, batch, l.heads, linear(tape, q, l.q), linear(tape, k, l.k), linear(tape, v, l.v));
+Variable<T> attend(Tape<C>& tape, int batch, Attention<C> const& l, Variable<T> q, Variable<T> k, Variable<T> v,
+                   Variable<T> residual = {}) {
+    Variable<T> const attended = token_attention(tape, batch, l.heads, linear(tape, q, l.q), linear(tape, k, l.k), linear(tape, v, l.v));
     return linear(tape, attended, l.out, residual);
 }
 

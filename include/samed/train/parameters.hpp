@@ -21,7 +21,8 @@ inline std::size_t file_index(WeightLayout layout, std::vector<std::int64_t> con
         std::size_t const channel = index % size(1), tap = index / size(1) % taps, out = index / size(1) / taps;
         return (out * size(1) + channel) * taps + tap;
     }
-    std::size_t const channel = index % size(0), out = index / size(0) % size(1), tap = index / size(0) / size(1);  // from [channel, out, tap]
+    std::size_t const channel = index % size(0), out = index / size(0) % size(1),
+                      tap = index / size(0) / size(1);  // from [channel, out, tap]
     return (channel * size(1) + out) * taps + tap;
 }
 

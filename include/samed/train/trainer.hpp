@@ -72,7 +72,8 @@ public:
                 Random random(options_.seed, drawn);
                 Augmentation const augmentation = options_.augment ? Augmentation::draw(random) : Augmentation{};
                 prepared_.resize(image);
-                SAMED_CHECK(prepare(examples_[pick(drawn)], augmentation, size, side, prepared_.data(), labels_.data() + i * map, scratch_));
+                SAMED_CHECK(
+                    prepare(examples_[pick(drawn)], augmentation, size, side, prepared_.data(), labels_.data() + i * map, scratch_));
                 std::copy(prepared_.begin(), prepared_.end(), input_.begin() + std::ptrdiff_t(i * image));
             }
             SAMED_TRY(Loss const loss, network_.backward(context_, batch, input_.data(), labels_.data(), share));
@@ -99,7 +100,8 @@ private:
             order_.resize(examples_.size());
             std::iota(order_.begin(), order_.end(), std::size_t{0});
             Random random(options_.seed ^ 0x5851F42D4C957F2Du, epoch);
-            for (std::size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[std::size_t(random.below(static_cast<int>(i)))]);
+            for (std::size_t i = order_.size(); i > 1; --i)
+                std::swap(order_[i - 1], order_[std::size_t(random.below(static_cast<int>(i)))]);
         }
         return order_[drawn % examples_.size()];
     }

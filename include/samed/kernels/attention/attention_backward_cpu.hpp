@@ -55,8 +55,8 @@ inline void image_attention_backward(CpuContext& c, ImageAttentionBackwardArgs<f
     bool const padded = a.height % rows != 0 || a.width % columns != 0, relative = a.rel_pos_h != nullptr;
 
     Arena::Frame frame(c.arena());
-    auto const scratch = AttentionBackwardScratch::take(c.arena(), c.executor().workers(), largest, largest + padded, a.head_dim, rows,
-                                                        columns, relative);
+    auto const scratch =
+        AttentionBackwardScratch::take(c.arena(), c.executor().workers(), largest, largest + padded, a.head_dim, rows, columns, relative);
     auto const table = [&](int size) {
         return c.arena().take<float>(relative ? std::size_t(2 * size - 1) * std::size_t(a.head_dim) + 16 : 0);
     };

@@ -7,7 +7,7 @@ namespace samed::kernels {
 
 /// One head over one set of keys with all of its queries, so that no two tasks add to the same gradient.
 struct AttentionBackwardTask {
-    AttentionTask forward;  ///< `out` and `log_sum_exp` are read
+    AttentionTask forward;             ///< `out` and `log_sum_exp` are read
     float const** grad_out = nullptr;  ///< [queries]
     float** grad_q = nullptr;          ///< [queries]
     float** grad_k = nullptr;          ///< [keys], the padded one without

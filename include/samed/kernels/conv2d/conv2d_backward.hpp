@@ -47,7 +47,8 @@ void conv2d_backward(Conv2dBackwardArgs<T, DenseMatrix<T>> const& g) {
                         for (int ch = 0; ch < c.channels; ++ch) {
                             std::int64_t const weight = std::int64_t{tap} * c.channels + ch;
                             if (g.grad_x)
-                                g.grad_x[at + ch] = std::fma(grad, g.transposed_weight.data[weight * c.out_channels + o], g.grad_x[at + ch]);
+                                g.grad_x[at + ch] =
+                                    std::fma(grad, g.transposed_weight.data[weight * c.out_channels + o], g.grad_x[at + ch]);
                             if (!g.grad_weight) continue;
                             T& sum = g.grad_weight[std::int64_t{o} * taps * c.channels + weight];
                             sum = std::fma(grad, c.x[at + ch], sum);

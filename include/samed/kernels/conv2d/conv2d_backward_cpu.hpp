@@ -17,7 +17,8 @@ inline void gather_columns(Conv2dArgs<float, PackedMatrix> const& a, int row_of_
         for (int i = 0; i < a.kernel; ++i)
             for (int j = 0; j < a.kernel; ++j) {
                 int const down = y + a.padding - i, across = x + a.padding - j;
-                if (down < 0 || across < 0 || down % a.stride || across % a.stride || down / a.stride >= out_h || across / a.stride >= out_w)
+                if (down < 0 || across < 0 || down % a.stride || across % a.stride || down / a.stride >= out_h ||
+                    across / a.stride >= out_w)
                     continue;
                 std::int64_t const pixel = (std::int64_t{b} * out_h + down / a.stride) * out_w + across / a.stride;
                 float const* from = columns + (pixel * a.kernel * a.kernel + i * a.kernel + j) * a.channels;
@@ -45,8 +46,7 @@ inline void conv2d_backward(CpuContext& c, Conv2dBackwardArgs<float, PackedMatri
         product.out = columns;
         product.out_stride = k;
         gemm(c, product);
-        if (!c.planning())
-            parallel_for(c.executor(), a.batch * a.height, [&](int row, int) { gather_columns(a, row, columns, g.grad_x); });
+        if (!c.planning()) parallel_for(c.executor(), a.batch * a.height, [&](int row, int) { gather_columns(a, row, columns, g.grad_x); });
     }
     GemmBackwardArgs<float> product{pixels, a.out_channels, k, columns, k, g.grad_out, a.out_channels, g.grad_weight, g.grad_bias};
     if (g.grad_weight && !c.planning()) {

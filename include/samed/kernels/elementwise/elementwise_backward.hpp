@@ -29,8 +29,8 @@ void add_backward(AddBackwardArgs<T> const& e) {
     for (std::int64_t column = 0; column < f.period; ++column) {
         T sum = 0;
         for (std::int64_t i = column; i < f.count; i += f.period) {
-            T const grad = f.activation == Activation::none ? e.grad_out[i]
-                                                            : activation_slope(f.activation, f.a[i] + f.b[column]) * e.grad_out[i];
+            T const grad =
+                f.activation == Activation::none ? e.grad_out[i] : activation_slope(f.activation, f.a[i] + f.b[column]) * e.grad_out[i];
             if (e.grad_a) e.grad_a[i] += grad;
             sum += grad;
         }

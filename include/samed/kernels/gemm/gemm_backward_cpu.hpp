@@ -26,8 +26,9 @@ inline void pack(CpuContext& c, PackArgs<float> const& p) {
     int const pieces = (p.k + piece - 1) / piece;
     parallel_for(c.executor(), panels * pieces, [&](int index, int) {
         int const panel = index / pieces, first = index % pieces * piece;
-        SAMED_ISA_CALL(c.isa(), pack_strip, p.source + first * p.source_stride + panel * width, p.source_stride, std::min(piece, p.k - first),
-                       std::min(width, p.n - panel * width), out + (std::int64_t{panel} * p.k + first) * width);
+        SAMED_ISA_CALL(c.isa(), pack_strip, p.source + first * p.source_stride + panel * width, p.source_stride,
+                       std::min(piece, p.k - first), std::min(width, p.n - panel * width),
+                       out + (std::int64_t{panel} * p.k + first) * width);
     });
 }
 
