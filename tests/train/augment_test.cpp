@@ -56,7 +56,8 @@ TEST_SUITE("train/augment") {
     }
     TEST_CASE("labels go to the logits' size by two order-0 zooms, a grey image to three channels") {
         Safetensors const file = fixture();
-        for (auto const& [size, out] : {std::pair{14, 30}, std::pair{30, 16}, std::pair{31, 12}}) {
+        for (auto const& sizes : {std::pair{14, 30}, std::pair{30, 16}, std::pair{31, 12}}) {
+            int const size = sizes.first, out = sizes.second;
             Bytes const from = read_bytes(file, "zoom." + std::to_string(size));
             std::vector<std::uint8_t> zoomed(std::size_t(out) * out);
             label_zoom(interleaved<std::uint8_t const>(from.values.data(), size, size), LabelMap{zoomed.data(), {out, out}});

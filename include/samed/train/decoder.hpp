@@ -88,10 +88,11 @@ public:
         queries = attend(tape, batch, final_attn_, add_variable(tape, queries, tokens), with_pe(keys), keys, queries);
         queries = layer_norm(tape, queries, norm_final_);
 
-        Variable<Scalar> up = layer_norm(tape, upscale(tape, batch, grid_, keys, upscale1_), upscale_norm_, Activation::gelu);
-        up = upscale(tape, batch, 2 * grid_, up, upscale2_);  // [B, 4g, 4g, C / 8]
+        Variable<Scalar> up =
+            layer_norm(tape, upscale(tape, batch, grid_, keys, upscale1_, upscale1_.bias), upscale_norm_, Activation::gelu);
+        up = upscale(tape, batch, 2 * grid_, up, upscale2_, {});  // [B, 4g, 4g, C / 8]
         up = add_repeated(tape, up, upscale2_.bias, width_ / 8, Activation::gelu);
-        return mask_product(tape, batch, hyper(tape, batch, queries), up);
+        return masks_of(tape, batch, hyper(tape, batch, queries), up);
     }
 
 private:
@@ -151,8 +152,9 @@ private:
         return y;
     }
 
-    /// Transposed convolution [B, side, side, in] to [B, 2 side, 2 side, out]; the second leaves its bias to the activation.
-    Variable<Scalar> upscale(Tape<C>& tape, int batch, int side, Variable<Scalar> x, Linear<C> const& l) const {
+    /// Transposed convolution [B, side, side, in] to [B, 2 side, 2 side, out].
+    /// @param bias  {} leaves it to the activation
+    Variable<Scalar> upscale(Tape<C>& tape, int batch, int side, Variable<Scalar> x, Linear<C> const& l, Leaf<Scalar> bias) const {
         C& context = tape.context();
         Variable<Scalar> y = tape.make(4 * x.rows, l.out() / 4, true);
         kernels::ConvTranspose2dArgs<Scalar, typename C::Matrix> a;
@@ -162,15 +164,13 @@ private:
         a.out_channels = y.width;
         a.x = x.value;
         a.weight = l.packed.forward(context);
-        bool const bias = &l == &upscale1_;
-        a.bias = bias ? l.bias.value : nullptr;
+        a.bias = bias.value;
         a.out = y.value;
         conv_transpose2d(context, a);
         if (y.grad)
             tape.on_backward([&context, &l, a, x, y, bias] {
-                conv_transpose2d_backward(
-                    context, kernels::ConvTranspose2dBackwardArgs<Scalar, typename C::Matrix>{
-                                 a, l.packed.transposed(context), y.grad, x.grad, l.weight.grad, bias ? l.bias.grad : nullptr});
+                conv_transpose2d_backward(context, kernels::ConvTranspose2dBackwardArgs<Scalar, typename C::Matrix>{
+                                                       a, l.packed.transposed(context), y.grad, x.grad, l.weight.grad, bias.grad});
             });
         return y;
     }
@@ -204,12 +204,13 @@ private:
         });
     }
 
-    Variable<Scalar> mask_product(Tape<C>& tape, int batch, Variable<Scalar> vectors, Variable<Scalar> up) const {
+    /// [B * M, pixels]: the dot product of every vector with every pixel.
+    Variable<Scalar> masks_of(Tape<C>& tape, int batch, Variable<Scalar> vectors, Variable<Scalar> up) const {
         C& context = tape.context();
         int const pixels = up.rows / batch;
         Variable<Scalar> y = tape.make(batch * masks_, pixels, true);
         kernels::MaskProductArgs<Scalar> const a{batch, masks_, pixels, up.width, vectors.value, up.value, y.value};
-        kernels::mask_product(context, a);
+        mask_product(context, a);
         if (y.grad)
             tape.on_backward([&context, a, vectors, up, y] {
                 mask_product_backward(context, kernels::MaskProductBackwardArgs<Scalar>{a, y.grad, vectors.grad, up.grad});

@@ -22,10 +22,10 @@ public:
         return p;
     }
     /// @param source  [n, k]
-    void pack(C& context, Scalar const* source) {
+    void renew(C& context, Scalar const* source) {
         using kernels::PackArgs;
-        kernels::pack(context, PackArgs<Scalar>{n_, k_, source, false, k_, forward_.data()});
-        kernels::pack(context, PackArgs<Scalar>{k_, n_, source, true, k_, transposed_.data()});
+        pack(context, PackArgs<Scalar>{n_, k_, source, false, k_, forward_.data()});
+        pack(context, PackArgs<Scalar>{k_, n_, source, true, k_, transposed_.data()});
     }
 
     int n() const { return n_; }

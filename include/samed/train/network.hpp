@@ -42,7 +42,7 @@ public:
 
     /// Renews the packed copies of the weights after the parameters changed.
     void pack(C& context) {
-        for (Linear<C>* l : memory_.trained) l->packed.pack(context, l->weight.value);
+        for (Linear<C>* l : memory_.trained) l->packed.renew(context, l->weight.value);
     }
 
     /// Adds scale * the gradient of the batch's loss to the parameters' gradients.

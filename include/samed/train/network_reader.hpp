@@ -130,7 +130,7 @@ public:
     Result<void> pack(PackedPair<C>& pair, int n, int k, std::vector<float> const& source) {
         SAMED_TRY(pair, PackedPair<C>::allocate(context_, n, k));
         std::vector<Scalar> const scalars(source.begin(), source.end());
-        pair.pack(context_, scalars.data());
+        pair.renew(context_, scalars.data());
         return {};
     }
 

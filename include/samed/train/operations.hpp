@@ -33,13 +33,11 @@ void add_product(C& context, int rows, T const* from, std::int64_t from_stride, 
     gemm(context, g);
 }
 
-}  // namespace detail
-
-/// y = x W^T [+ b] [+ residual]
+/// y = x W^T [+ bias] [+ residual]
 template <TrainingBackend C, class T = typename C::Scalar>
-Variable<T> linear(Tape<C>& tape, Variable<T> x, Linear<C> const& l, Variable<T> residual = {}) {
+Variable<T> product(Tape<C>& tape, Variable<T> x, Linear<C> const& l, Leaf<T> bias, Variable<T> residual) {
     C& context = tape.context();
-    Variable<T> y = tape.make(x.rows, l.out(), x.grad || residual.grad || l.weight.grad || l.bias.grad);
+    Variable<T> y = tape.make(x.rows, l.out(), x.grad || residual.grad || l.weight.grad || bias.grad);
     kernels::GemmArgs<T, typename C::Matrix> g;
     g.m = x.rows;
     g.n = l.out();
@@ -47,19 +45,27 @@ Variable<T> linear(Tape<C>& tape, Variable<T> x, Linear<C> const& l, Variable<T>
     g.a = x.value;
     g.a_stride = x.width;
     g.weight = l.packed.forward(context);
-    g.bias = l.bias.value;
+    g.bias = bias.value;
     g.residual = residual.value;
     g.residual_stride = g.out_stride = l.out();
     g.out = y.value;
     gemm(context, g);
     if (!y.grad) return y;
-    tape.on_backward([&context, &l, x, y, residual] {
-        if (residual.grad) detail::accumulate(context, y.count(), residual.grad, y.grad);
-        if (x.grad) detail::add_product(context, x.rows, y.grad, y.width, l.packed.transposed(context), x.grad);
-        gemm_backward(
-            context, kernels::GemmBackwardArgs<T>{x.rows, y.width, x.width, x.value, x.width, y.grad, y.width, l.weight.grad, l.bias.grad});
+    tape.on_backward([&context, &l, x, y, bias, residual] {
+        if (residual.grad) accumulate(context, y.count(), residual.grad, y.grad);
+        if (x.grad) add_product(context, x.rows, y.grad, y.width, l.packed.transposed(context), x.grad);
+        gemm_backward(context,
+                      kernels::GemmBackwardArgs<T>{x.rows, y.width, x.width, x.value, x.width, y.grad, y.width, l.weight.grad, bias.grad});
     });
     return y;
+}
+
+}  // namespace detail
+
+/// y = x W^T + b [+ residual]
+template <TrainingBackend C, class T = typename C::Scalar>
+Variable<T> linear(Tape<C>& tape, Variable<T> x, Linear<C> const& l, Variable<T> residual = {}) {
+    return detail::product(tape, x, l, l.bias, residual);
 }
 
 /// y = activation(x + b), b repeated. `b` may be a bias, a broadcast embedding, or another variable's whole array.
@@ -81,25 +87,7 @@ Variable<T> add_variable(Tape<C>& tape, Variable<T> x, Variable<T> z) {
 /// activation(x W^T + b): the bias enters with the activation, whose argument backward needs.
 template <TrainingBackend C, class T = typename C::Scalar>
 Variable<T> linear_activated(Tape<C>& tape, Variable<T> x, Linear<C> const& l, Activation activation) {
-    C& context = tape.context();
-    Variable<T> z = tape.make(x.rows, l.out(), x.grad || l.weight.grad || l.bias.grad);
-    kernels::GemmArgs<T, typename C::Matrix> g;
-    g.m = x.rows;
-    g.n = l.out();
-    g.k = l.in();
-    g.a = x.value;
-    g.a_stride = x.width;
-    g.weight = l.packed.forward(context);
-    g.out = z.value;
-    g.out_stride = l.out();
-    gemm(context, g);
-    if (z.grad)
-        tape.on_backward([&context, &l, x, z] {
-            if (x.grad) detail::add_product(context, x.rows, z.grad, z.width, l.packed.transposed(context), x.grad);
-            gemm_backward(
-                context, kernels::GemmBackwardArgs<T>{x.rows, z.width, x.width, x.value, x.width, z.grad, z.width, l.weight.grad, nullptr});
-        });
-    return add_repeated(tape, z, l.bias, l.out(), activation);
+    return add_repeated(tape, detail::product(tape, x, l, Leaf<T>{}, Variable<T>{}), l.bias, l.out(), activation);
 }
 
 template <TrainingBackend C, class T = typename C::Scalar>
@@ -109,7 +97,7 @@ Variable<T> layer_norm(Tape<C>& tape, Variable<T> x, LayerNorm<C> const& l, Acti
     T* const statistics = y.grad ? tape.arena().template take<T>(std::size_t(2) * x.rows) : nullptr;
     kernels::LayerNormArgs<T> const args{x.rows, x.width, x.value,    l.weight.value, l.bias.value,
                                          l.eps,  y.value, activation, statistics,     statistics ? statistics + x.rows : nullptr};
-    kernels::layer_norm(context, args);
+    layer_norm(context, args);
     if (y.grad)
         tape.on_backward([&context, &l, args, x, y] {
             layer_norm_backward(context, kernels::LayerNormBackwardArgs<T>{args, y.grad, x.grad, l.weight.grad, l.bias.grad});
