@@ -18,10 +18,10 @@ using Arrays = std::vector<std::vector<T>>;
 template <class C, class T>
 class RuntimeWeight {
 public:
-    RuntimeWeight(C& c, int n, int k, T const* source, bool transposed) : n_(n), k_(k), bytes_(c.packed_bytes(n, k, DType::f32)) {
+    RuntimeWeight(C& c, int n, int k, T const* source, bool transposed) : n_(n), k_(k), bytes_(c.packed_bytes(n, k, Precision::f32)) {
         pack(c, kernels::PackArgs<T>{n, k, source, transposed, n, bytes_.data()});
     }
-    typename C::Matrix matrix(C& c) const { return c.matrix(bytes_.data(), n_, k_, DType::f32); }
+    typename C::Matrix matrix(C& c) const { return c.matrix(bytes_.data(), n_, k_, Precision::f32); }
 
 private:
     int n_, k_;

@@ -299,7 +299,7 @@ void add_finetune(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
     CLI::App* const c =
         app.add_subcommand("finetune", "Train an adapter on your own labels: LoRA and mask decoder, the base stays as it is");
-    c->add_option("--base", o->base, "model file of the base, without LoRA (.safetensors)")->required();
+    c->add_option("--base", o->base, "model file of the base, without LoRA and not int8 (.safetensors)")->required();
     c->add_option("--images", o->images, "a folder, or files: .nii, .nii.gz, .npy, .png, .jpg, .bmp")->required();
     c->add_option("--labels", o->labels,
                   "a folder whose files have the images' names, or as many files in the same order: .nii, .nii.gz, .npy, grey .png")

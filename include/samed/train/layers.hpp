@@ -17,8 +17,8 @@ public:
         PackedPair p;
         p.n_ = n;
         p.k_ = k;
-        SAMED_TRY(p.forward_, C::allocate_weights(context.packed_bytes(n, k, DType::f32)));
-        SAMED_TRY(p.transposed_, C::allocate_weights(context.packed_bytes(k, n, DType::f32)));
+        SAMED_TRY(p.forward_, C::allocate_weights(context.packed_bytes(n, k, Precision::f32)));
+        SAMED_TRY(p.transposed_, C::allocate_weights(context.packed_bytes(k, n, Precision::f32)));
         return p;
     }
     /// @param source  [n, k]
@@ -30,8 +30,8 @@ public:
 
     int n() const { return n_; }
     int k() const { return k_; }
-    Matrix forward(C& context) const { return context.matrix(forward_.data(), n_, k_, DType::f32); }
-    Matrix transposed(C& context) const { return context.matrix(transposed_.data(), k_, n_, DType::f32); }
+    Matrix forward(C& context) const { return context.matrix(forward_.data(), n_, k_, Precision::f32); }
+    Matrix transposed(C& context) const { return context.matrix(transposed_.data(), k_, n_, Precision::f32); }
 
 private:
     int n_ = 0, k_ = 0;

@@ -46,7 +46,7 @@ public:
     /// @param fresh_classes  mask tokens, hypernetworks and IoU head do not come from the file
     NetworkReader(C& context, ModelFile const& file, NetworkMemory<C>& memory, bool fresh_classes, std::uint64_t seed)
         : context_(context),
-          loader_(context, file, packed_, DType::f32, asked_),
+          loader_(context, file, packed_, Precisions{}, asked_),
           memory_(memory),
           fresh_classes_(fresh_classes),
           seed_(seed) {}

@@ -18,7 +18,7 @@ inline void pack(CpuContext& c, PackArgs<float> const& p) {
     int const panels = (p.n + width - 1) / width;
     if (!p.transposed)
         return parallel_for(c.executor(), panels, [&](int panel, int) {
-            pack_rows(c.isa(), p.at, p.k, DType::f32, panel * width, std::min(width, p.n - panel * width),
+            pack_rows(c.isa(), p.at, p.k, Precision::f32, panel * width, std::min(width, p.n - panel * width),
                       p.source + std::int64_t{panel} * width * p.k);
         });
     float* const out = reinterpret_cast<float*>(p.at);
@@ -34,9 +34,9 @@ inline void pack(CpuContext& c, PackArgs<float> const& p) {
 
 /// A right operand for one product, in the arena.
 inline PackedMatrix pack_scratch(CpuContext& c, PackArgs<float> p) {
-    p.at = c.arena().take<std::byte>(PackedMatrix::size_bytes(p.n, p.k, DType::f32));
+    p.at = c.arena().take<std::byte>(PackedMatrix::size_bytes(p.n, p.k, Precision::f32));
     pack(c, p);
-    return {p.at, p.n, p.k, DType::f32};
+    return {p.at, p.n, p.k, Precision::f32};
 }
 
 /// [m, n] as [n, stride] with the stride a multiple of 16, in the arena.

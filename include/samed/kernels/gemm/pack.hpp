@@ -9,7 +9,7 @@ namespace samed::kernels {
 /// A plain f32 operand becomes a matrix of the context: weights after an optimiser's step, and what gradients multiply by.
 ///
 /// @param source  [n, k] contiguous, or with `transposed` [k, n], rows `source_stride` apart
-/// @param at      `packed_bytes(n, k, DType::f32)` bytes; `matrix(at, n, k, DType::f32)` is the result
+/// @param at      `packed_bytes(n, k, Precision::f32)` bytes; `matrix(at, n, k, Precision::f32)` is the result
 template <class T>
 struct PackArgs {
     int n = 0, k = 0;
