@@ -49,7 +49,8 @@ int main(int argc, char** argv) {
     snprintf(request, sizeof request, "{\"id\": 2, \"op\": \"predict\", \"points\": [[60, 70, 1]], \"output\": \"%s\"}", argv[4]);
     ask(request);
     /* The mask of the answer before, refined by a click beside the object. */
-    int const good = strstr(ask("{\"id\": 3, \"op\": \"predict\", \"points\": [[60, 70, 1], [5, 5, 0]], \"mask\": 0}"), "\"error\"") == NULL;
+    int const good =
+        strstr(ask("{\"id\": 3, \"op\": \"predict\", \"points\": [[60, 70, 1], [5, 5, 0]], \"mask\": 0}"), "\"error\"") == NULL;
     int const refused = strstr(ask("{\"id\": 4, \"op\": \"predict\", \"points\": [[9999, 5, 1]]}"), "out_of_range") != NULL;
 
     fclose(to_samed); /* the end of the requests ends samed */

@@ -21,7 +21,8 @@ int main(int argc, char** argv) {
     std::printf("predicted IoU %.3f\n", static_cast<double>(found.iou_predictions[static_cast<std::size_t>(best)]));
 
     // What a system does not take is an error that says so: EfficientSAM has no mask prompt.
-    if (auto const refined = predictor.predict({.mask = found.low_res(best)}); !refined) std::printf("%s\n", refined.error().message().c_str());
+    if (auto const refined = predictor.predict({.mask = found.low_res(best)}); !refined)
+        std::printf("%s\n", refined.error().message().c_str());
 
     std::vector<std::uint8_t> mask(found.mask(best).begin(), found.mask(best).end());
     for (auto& pixel : mask) pixel = static_cast<std::uint8_t>(pixel * 255);

@@ -156,8 +156,8 @@ bool report(int rounds) {
         good = good && value <= limit;
         std::printf("| %-52s | %10.4f %-3s | %7.2f | %-4s |\n", what, value, unit, limit, value <= limit ? "ok" : "OVER");
     };
-    std::printf("\nmedians of %d rounds: inference merged %.1f ms, live %.1f ms; loading an adapter live %.1f ms, merged %.1f ms\n", rounds, inference,
-                median(live_ms), median(load_live_ms), median(load_merged_ms));
+    std::printf("\nmedians of %d rounds: inference merged %.1f ms, live %.1f ms; loading an adapter live %.1f ms, merged %.1f ms\n", rounds,
+                inference, median(live_ms), median(load_live_ms), median(load_merged_ms));
     row("adapter file", file / (1 << 20), 18.8, "MiB");
     row("swap to a loaded adapter, of an inference", median(take_ms) / inference, 0.1, "");
     row("live adapter's memory, of its file", static_cast<double>(live.adapter().weight_bytes()) / file, 1.05, "");

@@ -29,7 +29,8 @@ void check_converted(std::string const& found, std::string const& expected) {
     }
     for (auto const& entry : b.metadata) {
         std::string const& key = entry.first;
-        if (!contains(key, "samed.config.") && !contains(key, "samed.recipe.") && key != "samed.variant" && key != "samed.fingerprint") continue;
+        if (!contains(key, "samed.config.") && !contains(key, "samed.recipe.") && key != "samed.variant" && key != "samed.fingerprint")
+            continue;
         CAPTURE(key);
         REQUIRE(a.metadata.count(key) == 1);
         CHECK(a.metadata.at(key) == entry.second);
@@ -66,7 +67,8 @@ TEST_SUITE("cli/convert_systems") {
             named(t, "image_encoder.pos_embed").values.resize(196 * 32);
         });
         check_refused({"convert", "--base", odd, "-o", folder / "x"}, "a class token");
-        std::string const fewer = edit_pth(from, folder / "fewer.pth", [](Tensors& t) { erase_prefix(t, "mask_decoder.final_output_upscaling_layers.0.1."); });
+        std::string const fewer =
+            edit_pth(from, folder / "fewer.pth", [](Tensors& t) { erase_prefix(t, "mask_decoder.final_output_upscaling_layers.0.1."); });
         check_refused({"convert", "--base", fewer, "-o", folder / "x"}, "output_upscaling.1.weight");
         CHECK(!std::filesystem::exists(folder / "x"));
     }
@@ -76,7 +78,8 @@ TEST_SUITE("cli/convert_systems") {
         std::string const model = folder / "m.safetensors";
         samed_ok({"convert", "--base", golden("lite_med_sam/lite_med_sam.pth"), "--image-size", "24", "-o", model});
         check_converted(model, golden("lite_med_sam/model.safetensors"));
-        check_refused({"convert", "--base", golden("lite_med_sam/lite_med_sam.pth"), "--variant", "mobile_sam", "-o", folder / "x"}, "lite_med_sam");
+        check_refused({"convert", "--base", golden("lite_med_sam/lite_med_sam.pth"), "--variant", "mobile_sam", "-o", folder / "x"},
+                      "lite_med_sam");
     }
 
     TEST_CASE("MedSAM has SAM's tensors: --variant tells, and its recipe is stored") {
@@ -92,7 +95,9 @@ TEST_SUITE("cli/convert_systems") {
         CHECK(contains(samed_ok({"info", model}).out, "probabilities"));
         std::string const picture = std::string(SAMED_EXAMPLE_DATA) + "/brain_slice.png";
         samed_ok({"predict", "-m", model, picture, "--box", "20,30,90,120", "-o", folder / "mask.png"});
-        check_refused({"convert", "--base", base, "--adapter", golden("samed_resize/adapter.pth"), "--variant", "med_sam", "-o", folder / "x"}, "--variant");
+        check_refused(
+            {"convert", "--base", base, "--adapter", golden("samed_resize/adapter.pth"), "--variant", "med_sam", "-o", folder / "x"},
+            "--variant");
     }
 
     TEST_CASE("ViT-L's depth and global blocks are read off the tables of relative positions") {

@@ -42,7 +42,8 @@ std::string wave(Folder const& folder, std::vector<std::int64_t> const& shape) {
 }
 
 /// One run for all adapters gives the files of one run for each.
-void check_same(Folder const& folder, std::string const& base, std::vector<std::string> const& adapters, std::string const& input, std::string const& lora) {
+void check_same(Folder const& folder, std::string const& base, std::vector<std::string> const& adapters, std::string const& input,
+                std::string const& lora) {
     CAPTURE(lora);
     auto const run = [&](Arguments const& which, std::string const& name) {
         Arguments arguments{"segment", "-m", base, input, "--lora", lora};
@@ -77,7 +78,8 @@ TEST_SUITE("cli/segment_adapters") {
         samed_ok({"convert", "--base", base_pth, "--image-size", "80", "-o", base});
         auto const adapter = [&](std::string const& name, std::function<void(Tensors&)> const& change, bool decoder_only) {
             std::string const pth = edit_pth(adapter_pth, folder / (name + ".pth"), change), out = folder / (name + ".safetensors");
-            Arguments arguments{"convert", "--base", base_pth, "--adapter", pth, "--adapter-only", "--image-size", "80", "--recipe", "none", "-o", out};
+            Arguments arguments{"convert",      "--base", base_pth,   "--adapter", pth,  "--adapter-only",
+                                "--image-size", "80",     "--recipe", "none",      "-o", out};
             if (decoder_only) arguments.push_back("--decoder-only");
             samed_ok(arguments);
             return out;
@@ -92,20 +94,22 @@ TEST_SUITE("cli/segment_adapters") {
             erase_prefix(t, "w_a_");
             erase_prefix(t, "w_b_");
         };
-        std::vector<std::string> const adapters{
-            adapter("liver", [](Tensors&) {}, false),
-            adapter("decoder_1", without_lora, true),
-            adapter("vessels",
-                    [](Tensors& t) {
-                        for (float& v : named(t, "w_b_003").values) v = -v;
-                    },
-                    false),
-            adapter("decoder_2",
-                    [&](Tensors& t) {
-                        without_lora(t);
-                        swap_classes(1, 2)(t);
-                    },
-                    true)};
+        std::vector<std::string> const adapters{adapter(
+                                                    "liver", [](Tensors&) {}, false),
+                                                adapter("decoder_1", without_lora, true),
+                                                adapter(
+                                                    "vessels",
+                                                    [](Tensors& t) {
+                                                        for (float& v : named(t, "w_b_003").values) v = -v;
+                                                    },
+                                                    false),
+                                                adapter(
+                                                    "decoder_2",
+                                                    [&](Tensors& t) {
+                                                        without_lora(t);
+                                                        swap_classes(1, 2)(t);
+                                                    },
+                                                    true)};
         std::string const input = wave(folder, {3, 40, 30});
         for (std::string const lora : {"merged", "live"}) check_same(folder, base, adapters, input, lora);
     }
@@ -142,10 +146,13 @@ TEST_SUITE("cli/segment_adapters") {
         };
         std::string const out = scratch / "{adapter}.npy";
         row("the same file twice", "invalid_argument", "adapter twice", {"-a", f.adapter, "-a", f.adapter, "-o", out});
-        row("two files of one name", "invalid_argument", "again/adapter.safetensors", {"-a", f.adapter, "-a", f / "again/adapter.safetensors", "-o", out});
+        row("two files of one name", "invalid_argument", "again/adapter.safetensors",
+            {"-a", f.adapter, "-a", f / "again/adapter.safetensors", "-o", out});
         row("one file for both", "invalid_argument", "{adapter}", {"-a", f.adapter, "-a", other, "-o", scratch / "labels.npy"});
-        row("one file of logits for both", "invalid_argument", "logits.npy", {"-a", f.adapter, "-a", other, "-o", out, "--logits", scratch / "logits.npy"});
-        row("an overlay that is the labels", "invalid_argument", "the same name twice", {"-a", f.adapter, "-a", other, "-o", out, "--overlay", out});
+        row("one file of logits for both", "invalid_argument", "logits.npy",
+            {"-a", f.adapter, "-a", other, "-o", out, "--logits", scratch / "logits.npy"});
+        row("an overlay that is the labels", "invalid_argument", "the same name twice",
+            {"-a", f.adapter, "-a", other, "-o", out, "--overlay", out});
         row("an adapter of another base", "base_mismatch", "samed.fingerprint", {"-a", f.adapter, "-a", other, "-o", out});
         row("a model among the adapters", "invalid_argument", "model.safetensors", {"-a", f.adapter, "-a", f.model, "-o", out});
         row("an adapter as base", "invalid_argument", "samed.kind", {"-m", f.adapter, "-a", f.adapter, "-a", other, "-o", out});

@@ -14,7 +14,8 @@ TEST_SUITE("kernels/group_norm") {
         g.pixels = 1600;
         g.channels = 12;
         std::vector<float> x(static_cast<std::size_t>(g.batch * g.pixels * g.channels)), weight(12), out(x.size());
-        for (std::size_t i = 0; i < x.size(); ++i) x[i] = 1000.0f + std::sin(0.37f * static_cast<float>(i)) * static_cast<float>(1 + i / 19200);
+        for (std::size_t i = 0; i < x.size(); ++i)
+            x[i] = 1000.0f + std::sin(0.37f * static_cast<float>(i)) * static_cast<float>(1 + i / 19200);
         for (std::size_t i = 0; i < weight.size(); ++i) weight[i] = 0.5f + 0.1f * static_cast<float>(i);
         g.x = x.data();
         g.weight = weight.data();
@@ -31,7 +32,8 @@ TEST_SUITE("kernels/group_norm") {
             variance /= static_cast<long double>(image);
             double worst = 0, largest = 0;
             for (std::size_t i = 0; i < image; ++i) {
-                double const expected = static_cast<double>((x[b * image + i] - mean) / std::sqrt(variance + 1e-5L)) * double{weight[i % 12]};
+                double const expected =
+                    static_cast<double>((x[b * image + i] - mean) / std::sqrt(variance + 1e-5L)) * double{weight[i % 12]};
                 worst = std::max(worst, std::fabs(expected - double{out[b * image + i]}));
                 largest = std::max(largest, std::fabs(expected));
             }

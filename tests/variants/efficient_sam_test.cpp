@@ -23,9 +23,12 @@ struct Clicks {
         for (std::size_t i = 0; i < labels.values.size(); ++i) {
             float const x = coords.values[2 * i], y = coords.values[2 * i + 1];
             int const label = static_cast<int>(labels.values[i]);
-            if (label == 2) box = samed::Box{x, y, 0, 0};
-            else if (label == 3) box->x1 = x, box->y1 = y;
-            else points.push_back({x, y, label});
+            if (label == 2)
+                box = samed::Box{x, y, 0, 0};
+            else if (label == 3)
+                box->x1 = x, box->y1 = y;
+            else
+                points.push_back({x, y, label});
         }
     }
     samed::Prompts prompts() const {
@@ -39,8 +42,8 @@ struct Clicks {
 }  // namespace
 
 TEST_SUITE("variants/efficient_sam") {
-    TEST_CASE_TEMPLATE("every stage and the masks of every kind of prompt are within 1e-4 of the authors' code", C, samed::ReferenceContext<float>,
-                       samed::ReferenceContext<double>, samed::CpuContext) {
+    TEST_CASE_TEMPLATE("every stage and the masks of every kind of prompt are within 1e-4 of the authors' code", C,
+                       samed::ReferenceContext<float>, samed::ReferenceContext<double>, samed::CpuContext) {
         using T = typename C::Scalar;
         GoldenCase const golden = GoldenCase::open("efficient_sam");
         C context;

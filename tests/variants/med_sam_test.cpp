@@ -55,13 +55,15 @@ TEST_SUITE("variants/med_sam") {
             samed::MaskScratch scratch;
             std::vector<float> full(probabilities.size());
             std::vector<std::uint8_t> mask(full.size());
-            REQUIRE(samed::upscale_mask({logits.data(), {24, 24}}, 96, placement, full.data(), mask.data(), scratch, model.header().recipe.masks)
+            REQUIRE(samed::upscale_mask({logits.data(), {24, 24}}, 96, placement, full.data(), mask.data(), scratch,
+                                        model.header().recipe.masks)
                         .has_value());
             std::vector<float> again;
             for (float logit : full) again.push_back(1 / (1 + std::exp(-logit)));
             CHECK(relative_error(again.data(), probabilities) <= bound);
             CHECK(mask_iou(mask.data(), probabilities, 0.5f) >= 0.999);
-            auto const whole = model.decode(model.embed(photo.view(), workspace).value(), box, samed::MaskChoice::single, workspace).value();
+            auto const whole =
+                model.decode(model.embed(photo.view(), workspace).value(), box, samed::MaskChoice::single, workspace).value();
             CHECK(mask_iou(whole.masks.data(), probabilities, 0.5f) >= 0.99);  // from the image, through the grey levels above
         }
     }

@@ -198,7 +198,9 @@ Result<void> convert(Options const& o) {
 void add_convert(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("convert", "Make a model file from PyTorch checkpoints; nothing in them is executed");
-    c->add_option("--base", o->base, "checkpoint of SAM, MobileSAM, EfficientSAM, MedSAM or LiteMedSAM, or a full state dict of SAMed (.pth)")->required();
+    c->add_option("--base", o->base,
+                  "checkpoint of SAM, MobileSAM, EfficientSAM, MedSAM or LiteMedSAM, or a full state dict of SAMed (.pth)")
+        ->required();
     c->add_option("--adapter", o->adapter, "LoRA file of SAMed or SAMed_s (.pth)");
     c->add_option("-o,--output", o->output, "model file to write (.safetensors)")->required();
     c->add_option("--image-size", o->image_size,

@@ -22,7 +22,8 @@ Result<int> trained_grid(NamedTensors const& base) {
     SAMED_TRY(int const rows, base.size(pos_embed, 3, 1));
     int const side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(rows - 1))));
     if (side < 1 || side * side + 1 != rows)
-        return fail(ErrorCode::shape_mismatch, pos_embed, "a class token and a square of positions", text() << rows << " rows").in(base.path());
+        return fail(ErrorCode::shape_mismatch, pos_embed, "a class token and a square of positions", text() << rows << " rows")
+            .in(base.path());
     return side;
 }
 
@@ -35,7 +36,8 @@ struct ResizedPositions {
         CheckpointTensor const& t = *base->find(pos_embed);
         SAMED_TRY(auto rows, Buffer<float>::allocate(static_cast<std::size_t>(t.count())));
         SAMED_CHECK(base->file().read_f32(t, rows.data()));
-        SAMED_TRY(auto out, Buffer<float>::allocate(static_cast<std::size_t>(grid) * static_cast<std::size_t>(grid) * static_cast<std::size_t>(width)));
+        SAMED_TRY(auto out, Buffer<float>::allocate(static_cast<std::size_t>(grid) * static_cast<std::size_t>(grid) *
+                                                    static_cast<std::size_t>(width)));
         float const* const first = rows.data() + width;
         if (trained == grid) {
             std::copy_n(first, out.size(), out.data());

@@ -81,7 +81,8 @@ Result<void> read_member(JsonValue const& v, Recipe& r) {
         SAMED_TRY(int const i, choice(v, prompt_pixels_names));
         r.whole_pixel_prompts = i == 1;
     } else {
-        return fail(ErrorCode::unknown_name, v.key, "name, intensity, low, high, mean, std, resize, resize_via, channels, masks or prompts").at(v.offset);
+        return fail(ErrorCode::unknown_name, v.key, "name, intensity, low, high, mean, std, resize, resize_via, channels, masks or prompts")
+            .at(v.offset);
     }
     return {};
 }

@@ -87,8 +87,8 @@ Result<void> segment_prompted(Options const& o, AnyModel const& model, Input con
     for (std::size_t i = 0; i < masks->iou.size(); ++i)
         std::printf("mask %zu: predicted IoU %.4f%s\n", i, static_cast<double>(masks->iou[i]), i == best ? ", written" : "");
     if (!o.outputs.overlay.empty())
-        SAMED_CHECK(
-            write_overlay(o.outputs.overlay, labelled_image(input, {mask, {image.height, image.width}}, {}, display_window(recipe, image))));
+        SAMED_CHECK(write_overlay(o.outputs.overlay,
+                                  labelled_image(input, {mask, {image.height, image.width}}, {}, display_window(recipe, image))));
     SAMED_CHECK(side.commit());
     if (has_extension(o.outputs.labels, ".npy")) return write_npy(o.outputs.labels, {image.height, image.width}, mask);
     std::transform(mask, mask + pixels, mask, [](std::uint8_t m) { return static_cast<std::uint8_t>(m * 255); });
@@ -98,7 +98,8 @@ Result<void> segment_prompted(Options const& o, AnyModel const& model, Input con
 Result<VoxelAxis> choose_axis(Options const& o, Input const& input) {
     if (o.slice_axis.empty()) return input.kind == Input::Kind::nifti ? input.volume.slice_axis() : VoxelAxis::z;
     std::size_t const at = std::string_view("xyz").find(o.slice_axis);
-    if (o.slice_axis.size() != 1 || at == std::string_view::npos) return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
+    if (o.slice_axis.size() != 1 || at == std::string_view::npos)
+        return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
     if (!input.is_volume()) return fail(ErrorCode::invalid_argument, "--slice-axis", "a volume", "a 2-D image");
     return static_cast<VoxelAxis>(at);
 }

@@ -6,6 +6,7 @@
 
 #include <samed/image/postprocess.hpp>
 #include <samed/volume/label_table.hpp>
+#include <samed/weights/model_header.hpp>
 
 #include "picture.hpp"
 #include "progress_bar.hpp"
@@ -45,8 +46,7 @@ public:
     /// @param maps  one a model
     Result<void> operator()(ImageView<float const> image, std::vector<LabelMap> const& maps) {
         for (std::vector<std::size_t> const& group : groups_)
-            if (group.size() == 1) SAMED_CHECK(alone(group[0], image, maps[group[0]]));
-            else SAMED_CHECK(together(group, image, maps));
+            SAMED_CHECK(group.size() == 1 ? alone(group[0], image, maps[group[0]]) : together(group, image, maps));
         for (SideOutputs& side : sides_) SAMED_CHECK(side.append_slice());
         return {};
     }

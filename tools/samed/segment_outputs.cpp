@@ -13,7 +13,8 @@ namespace {
 constexpr std::string_view place = "{adapter}";
 
 std::string with_name(std::string path, std::string const& name) {
-    for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + name.size())) path.replace(at, place.size(), name);
+    for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + name.size()))
+        path.replace(at, place.size(), name);
     return path;
 }
 

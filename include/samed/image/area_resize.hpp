@@ -58,8 +58,8 @@ inline AreaSpan area_span(int index, int size, int resized) {
 /// @param out  [resized_height, resized_width, channels]
 /// @param sums [width * channels] scratch
 /// @source OpenCV, imgproc, INTER_AREA
-inline void area_resize(std::uint8_t const* in, int height, int width, int channels, int resized_height, int resized_width, std::uint8_t* out,
-                        std::span<double> sums) {
+inline void area_resize(std::uint8_t const* in, int height, int width, int channels, int resized_height, int resized_width,
+                        std::uint8_t* out, std::span<double> sums) {
     SAMED_ASSERT(sums.size() >= static_cast<std::size_t>(width) * static_cast<std::size_t>(channels));
     std::ptrdiff_t const row = static_cast<std::ptrdiff_t>(width) * channels;
     if (height == resized_height && width == resized_width) {

@@ -81,7 +81,8 @@ inline void cubic_resize(std::uint8_t const* in, int height, int width, int chan
         detail::antialias(coefficients, height, width, width, 1, resized_height, spare);
         detail::antialias(coefficients, width, 1, height, width, resized_width, spare);
         detail::spline_prefilter(coefficients, height, width, width, 1);
-        for (int y = 0; y < height; ++y) detail::spline_prefilter(coefficients + static_cast<std::ptrdiff_t>(y) * width, width, 1, 1, width);
+        for (int y = 0; y < height; ++y)
+            detail::spline_prefilter(coefficients + static_cast<std::ptrdiff_t>(y) * width, width, 1, 1, width);
         for (int y = 0; y < resized_height; ++y) {
             double const row = detail::centre_position(y, height, resized_height);
             double row_weights[4];

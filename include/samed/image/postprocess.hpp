@@ -35,7 +35,8 @@ struct CubicTaps {
 
 inline CubicTaps cubic_taps(int index, int size, int resized) {
     constexpr double a = -0.75;
-    double const position = rounded(static_cast<double>(size) / resized * (index + 0.5)) - 0.5, floor = std::floor(position), t = position - floor;
+    double const position = rounded(static_cast<double>(size) / resized * (index + 0.5)) - 0.5, floor = std::floor(position),
+                 t = position - floor;
     auto const near = [](double x) { return (rounded((a + 2) * x) - (a + 3)) * x * x + 1; };
     auto const far = [](double x) { return ((rounded(a * x) - 5 * a) * x + 8 * a) * x - 4 * a; };
     CubicTaps taps;

@@ -36,7 +36,8 @@ struct Placement {
 private:
     float to_model(double at, int resized, int input) const {
         if (!whole_pixels) return static_cast<float>(at * (static_cast<double>(resized) / input));
-        return std::trunc(static_cast<float>(at * (static_cast<double>(std::max(resized_height, resized_width)) / std::max(input_height, input_width))));
+        return std::trunc(
+            static_cast<float>(at * (static_cast<double>(std::max(resized_height, resized_width)) / std::max(input_height, input_width))));
     }
 };
 
@@ -96,7 +97,8 @@ inline Result<void> apply_intensity(ImageView<float const> image, Recipe const& 
 /// ((x - offset) / scale - mean) / std of one channel into the top left corner of [S, S], zeros elsewhere. `in` may be `out` where nothing is
 /// padded.
 template <class T>
-void normalise(T const* in, int height, int width, int channels, float offset, float scale, float mean, float std, int image_size, float* out) {
+void normalise(T const* in, int height, int width, int channels, float offset, float scale, float mean, float std, int image_size,
+               float* out) {
     for (int y = 0; y < image_size; ++y, out += image_size) {
         int const filled = y < height ? width : 0;
         T const* const row = in + static_cast<std::ptrdiff_t>(y) * width * channels;
@@ -182,8 +184,8 @@ void normalise_all(T const* resized, Placement const& p, int channels, float sca
         scale = std::max(static_cast<float>(*high) - offset, 1e-8f);
     }
     for (int c = 0; c < 3; ++c)
-        normalise(resized + (channels == 3 ? c : 0), p.resized_height, p.resized_width, channels, offset, scale, recipe.mean[c], recipe.std[c],
-                  image_size, out + static_cast<std::ptrdiff_t>(c) * image_size * image_size);
+        normalise(resized + (channels == 3 ? c : 0), p.resized_height, p.resized_width, channels, offset, scale, recipe.mean[c],
+                  recipe.std[c], image_size, out + static_cast<std::ptrdiff_t>(c) * image_size * image_size);
 }
 
 /// scratch.values [channels, H, W] to out [3, S, S] through one of the resizes of 8-bit images.

@@ -10,7 +10,7 @@ namespace samed::nn {
 
 /// GroupNorm of one group over channels-last features: mean and variance of the whole image, weight and bias a channel.
 template <class C>
-    requires Backend<C> && HasGroupNorm<C>
+requires Backend<C> && HasGroupNorm<C>
 class GroupNorm {
 public:
     using Scalar = typename C::Scalar;

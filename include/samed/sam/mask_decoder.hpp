@@ -69,8 +69,8 @@ public:
         if (shared) {
             d.transformer_ = *shared;
         } else {
-            SAMED_TRY(d.transformer_,
-                      TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads, config.mlp_width, Policy::two_way));
+            SAMED_TRY(d.transformer_, TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads,
+                                                                 config.mlp_width, Policy::two_way));
         }
         SAMED_TRY(d.adapters_, (TwoWayAdapters<Slot, C>::bind(loader, transformer_name, config.depth, width, base)));
         SAMED_TRY(std::vector<float> tokens, loader.host(name + "iou_token.weight", {1, width}));
@@ -81,13 +81,12 @@ public:
         SAMED_CHECK(d.upscale_norm_.load(loader, name + "output_upscaling.1", width / 4));
         SAMED_TRY(d.upscale2_, nn::ConvTranspose2d<C>::load(loader, name + "output_upscaling.3", width / 4, width / 8));
         for (int m = 0; m < config.mask_tokens; ++m) {
-            SAMED_TRY(nn::Mlp3<C> mlp,
-                      nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width, width / 8,
-                                          Policy::head_activation));
+            SAMED_TRY(nn::Mlp3<C> mlp, nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width,
+                                                         width / 8, Policy::head_activation));
             d.hypernetworks_.push_back(std::move(mlp));
         }
-        SAMED_TRY(d.iou_head_, nn::Mlp3<C>::load(loader, name + "iou_prediction_head", width, width, config.mask_tokens,
-                                                    Policy::head_activation));
+        SAMED_TRY(d.iou_head_,
+                  nn::Mlp3<C>::load(loader, name + "iou_prediction_head", width, width, config.mask_tokens, Policy::head_activation));
         return d;
     }
 

@@ -15,8 +15,8 @@ namespace samed::sam {
 /// What systems do differently in the two-way transformer; SAM's way unless set.
 struct TwoWayPolicy {
     kernels::Activation activation = kernels::Activation::relu;  ///< of the MLPs
-    bool first_residual = false;  ///< the first self attention adds to its tokens instead of replacing them
-    bool keep_query_pe = false;   ///< later layers add the position to the tokens for good: in values and residual too
+    bool first_residual = false;                                 ///< the first self attention adds to its tokens instead of replacing them
+    bool keep_query_pe = false;  ///< later layers add the position to the tokens for good: in values and residual too
 };
 
 /// Sizes of one call of the two-way transformer.
@@ -135,8 +135,8 @@ class TwoWayTransformer {
 public:
     using Scalar = typename C::Scalar;
 
-    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads,
-                                          int mlp_width, TwoWayPolicy const& policy = {}) {
+    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads, int mlp_width,
+                                          TwoWayPolicy const& policy = {}) {
         TwoWayTransformer t;
         t.width_ = width;
         for (int i = 0; i < depth; ++i) {

@@ -20,7 +20,8 @@ public:
 
     /// Reads `prompt_encoder.*`.
     /// @param shared  used where its matrix is this file's
-    static Result<PromptEncoder> load(WeightLoader<C>& loader, int image_size, int grid, int width, int, sam::ImagePe<C> const& shared = {}) {
+    static Result<PromptEncoder> load(WeightLoader<C>& loader, int image_size, int grid, int width, int,
+                                      sam::ImagePe<C> const& shared = {}) {
         std::string const name = "prompt_encoder.";
         PromptEncoder p;
         p.image_size_ = image_size;

@@ -33,7 +33,8 @@ public:
         SAMED_TRY(int const kernel, loader.size(name + ".seq.0.weight", 3));
         s.stride_ = kernel == 1 ? 1 : 2;
         SAMED_TRY(s.conv1_, nn::Conv2d<C>::load(loader, name + ".seq.0", {3, middle, kernel == 1 ? 1 : 3, s.stride_, kernel == 1 ? 0 : 1}));
-        SAMED_TRY(s.conv2_, nn::Conv2d<C>::load(loader, name + ".seq.2", {middle, out, kernel == 1 ? 1 : 3, s.stride_, kernel == 1 ? 0 : 1}));
+        SAMED_TRY(s.conv2_,
+                  nn::Conv2d<C>::load(loader, name + ".seq.2", {middle, out, kernel == 1 ? 1 : 3, s.stride_, kernel == 1 ? 0 : 1}));
         return s;
     }
 
