@@ -54,8 +54,8 @@ public:
         SAMED_TRY(base->image_pe_, sam::ImagePe<C>::load(loader, config.encoder.grid(), width));
         if constexpr (sam::shares_transformer<V>) {
             DecoderConfig const& d = config.decoder;
-            SAMED_TRY(base->transformer_,
-                      sam::TwoWayTransformer<C>::load(loader, sam::transformer_name, d.depth, width, d.heads, d.mlp_width));
+            SAMED_TRY(base->transformer_, sam::TwoWayTransformer<C>::load(loader, sam::transformer_name, d.depth, width, d.heads,
+                                                                          d.mlp_width, V::Decoder::two_way));
         }
         base->fingerprint_ = file.header().fingerprint;
         base->shareable_ = !merge && !file.header().merged;

@@ -13,6 +13,7 @@
 #include <samed/embedding.hpp>
 #include <samed/image/postprocess.hpp>
 #include <samed/image/preprocess.hpp>
+#include <samed/placed_prompts.hpp>
 
 namespace samed {
 
@@ -107,6 +108,7 @@ public:
     int image_size() const { return facts_.image_size(); }
     int grid() const { return facts_.grid(); }
     int mask_tokens() const { return facts_.mask_tokens(); }
+    static constexpr PromptLimits prompt_limits() { return Adapter<V, C>::PromptEncoder::limits; }
     std::size_t input_count() const { return std::size_t(3) * image_size() * image_size(); }
     std::size_t embedding_count() const { return std::size_t(grid()) * grid() * facts_.neck_width(); }
     std::size_t low_res_count() const { return std::size_t(16) * grid() * grid() * mask_tokens(); }
@@ -148,14 +150,14 @@ public:
     Result<void> decode_each(C& context, Scalar const* embedding, std::span<Prompts const> prompts, Scalar* low_res_logits, Scalar* iou) const {
         SAMED_ASSERT(!prompts.empty());
         auto const& encoder = adapter_->prompt_encoder();
-        int const tokens = prompts[0].tokens(), count = static_cast<int>(prompts.size());
+        int const tokens = encoder.tokens(prompts[0]), count = static_cast<int>(prompts.size());
         std::size_t const each = std::size_t(tokens) * facts_.neck_width();
         auto const pass = [&] {
             Arena& arena = context.arena();
             Arena::Frame frame(arena);
             Scalar* sparse = arena.template take<Scalar>(prompts.size() * each);
             for (std::size_t i = 0; i < prompts.size() && !context.planning(); ++i) {
-                SAMED_ASSERT(prompts[i].tokens() == tokens && prompts[i].mask.empty());
+                SAMED_ASSERT(encoder.tokens(prompts[i]) == tokens && prompts[i].mask.empty());
                 std::vector<float> const host = encoder.sparse(prompts[i]);
                 context.upload(sparse + i * each, host.data(), host.size());
             }
@@ -199,10 +201,10 @@ public:
     {
         if (labels.size(0) != image.height || labels.size(1) != image.width)
             return fail(ErrorCode::shape_mismatch, "labels", text() << image.height << " x " << image.width, text() << labels.size(0) << " x " << labels.size(1));
-        SAMED_CHECK(check_prompts(prompts, image.height, image.width, 4 * grid()));
+        SAMED_CHECK(check_prompts(prompts, image.height, image.width, 4 * grid(), prompt_limits()));
         C& context = workspace.context();
         Result<Placement> placement = Placement{};
-        Placed placed;
+        PlacedPrompts placed;
         auto const pass = [&] {
             Arena& arena = context.arena();
             Arena::Frame frame(arena);
@@ -211,7 +213,7 @@ public:
             if (!context.planning()) {
                 placement = preprocess(image, recipe, image_size(), slice_of_volume, input, workspace.preprocess());
                 if (!placement) return;
-                placed = Placed(prompts, *placement);
+                placed = PlacedPrompts(prompts, *placement);
             }
             label_pass(context, 1, input, context.planning() ? prompts : placed.prompts(), square, outputs);
             if (!context.planning()) labels_to_input({square, {image_size(), image_size()}}, *placement, labels);
@@ -255,8 +257,8 @@ public:
         if (!V::semantic && prompts.empty())
             return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt").advise("SAM needs to be told what to segment");
         Placement const& p = embedding.placement;
-        SAMED_CHECK(check_prompts(prompts, p.input_height, p.input_width, 4 * grid()));
-        Placed const placed(prompts, p);
+        SAMED_CHECK(check_prompts(prompts, p.input_height, p.input_width, 4 * grid(), prompt_limits()));
+        PlacedPrompts const placed(prompts, p);
         std::vector<float> logits(low_res_count()), iou(static_cast<std::size_t>(mask_tokens()));
         SAMED_CHECK(decode(workspace.context(), 1, embedding.values.data(), placed.prompts(), logits.data(), iou.data()));
         int const first = choice == MaskChoice::multi && mask_tokens() > 1 ? 1 : 0, last = choice == MaskChoice::single ? 1 : mask_tokens();
@@ -271,32 +273,11 @@ public:
         m.masks.resize(std::size_t(m.count) * full);
         for (int i = 0; i < m.count; ++i)
             SAMED_CHECK(upscale_mask({m.low_res_logits.data() + std::size_t(i) * low, {m.low_res_side, m.low_res_side}}, image_size(), p, nullptr,
-                                     m.masks.data() + std::size_t(i) * full, workspace.mask()));
+                                     m.masks.data() + std::size_t(i) * full, workspace.mask(), header().recipe.masks));
         return m;
     }
 
 private:
-    /// Prompts moved from the image's pixels to the model's, as SAM's ResizeLongestSide does.
-    class Placed {
-    public:
-        Placed() = default;
-        Placed(Prompts const& prompts, Placement const& p) : prompts_(prompts), points_(prompts.points.begin(), prompts.points.end()) {
-            auto const x = [&](float v) { return static_cast<float>(double{v} * p.resized_width / p.input_width); };
-            auto const y = [&](float v) { return static_cast<float>(double{v} * p.resized_height / p.input_height); };
-            for (Point& point : points_) point = {x(point.x), y(point.y), point.label};
-            if (prompts.box) prompts_.box = Box{x(prompts.box->x0), y(prompts.box->y0), x(prompts.box->x1), y(prompts.box->y1)};
-        }
-        Prompts prompts() const {
-            Prompts p = prompts_;
-            p.points = points_;
-            return p;
-        }
-
-    private:
-        Prompts prompts_;
-        std::vector<Point> points_;
-    };
-
     static bool merges(ModelFile const& file, LoadOptions const& options) {
         return !std::is_same_v<typename V::Qkv, adapters::Identity> && options.lora == adapters::LoraMode::merged && file.header().config.rank > 0;
     }
@@ -306,7 +287,8 @@ private:
         Arena::Frame frame(arena);
         auto const& encoder = adapter_->prompt_encoder();
         Scalar* sparse = nullptr;
-        if (int const tokens = prompts.tokens()) {
+        int const tokens = encoder.tokens(prompts);
+        if (tokens > 0) {
             sparse = arena.template take<Scalar>(std::size_t(tokens) * facts_.neck_width());
             if (!context.planning()) {
                 std::vector<float> const host = encoder.sparse(prompts);
@@ -320,7 +302,7 @@ private:
             if (!context.planning()) context.upload(mask, prompts.mask.data(), prompts.mask.size());
             dense = encoder.dense(context, mask, out);
         }
-        adapter_->mask_decoder()(context, batch, grid(), embedding, encoder.image_pe(), prompts.tokens(), sparse, dense, low_res_logits, iou);
+        adapter_->mask_decoder()(context, batch, grid(), embedding, encoder.image_pe(), tokens, sparse, dense, low_res_logits, iou);
     }
 
     void decode_labels_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, std::uint8_t* labels, Scalar* low_res_logits) const {

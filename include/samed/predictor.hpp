@@ -10,6 +10,7 @@
 
 #include <samed/embedding_file.hpp>
 #include <samed/image/postprocess.hpp>
+#include <samed/placed_prompts.hpp>
 #include <samed/prompted_model.hpp>
 
 namespace samed {
@@ -137,7 +138,7 @@ public:
     Result<Prediction> predict(Prompts const& prompts, PredictOptions options = {}) const {
         SAMED_CHECK(check_image_set());
         SAMED_CHECK(check(prompts));
-        Placed const placed(prompts, embedding_->placement);
+        PlacedPrompts const placed(prompts, embedding_->placement);
         Prompts const moved = placed.prompts();
         SAMED_TRY(auto logits, Buffer<float>::allocate(model_->facts().low_res_count()));
         std::vector<float> iou(static_cast<std::size_t>(model_->facts().mask_tokens));
@@ -173,7 +174,7 @@ public:
                 e.where << " " << i;
                 return e;
             }
-            moved.push_back(Placed(prompts, embedding_->placement).prompts());
+            moved.push_back(PlacedPrompts(prompts, embedding_->placement).prompts());
         }
         constexpr std::size_t at_once = 8;  // bounds the memory of a pass
         SAMED_TRY(auto logits, Buffer<float>::allocate(std::min(at_once, moved.size()) * f.low_res_count()));
@@ -192,25 +193,6 @@ public:
     }
 
 private:
-    /// Prompts moved from the image's pixels to the model's.
-    class Placed {
-    public:
-        Placed(Prompts const& prompts, Placement const& p) : prompts_(prompts), points_(prompts.points.begin(), prompts.points.end()) {
-            for (Point& point : points_) point = {p.to_model_x(point.x), p.to_model_y(point.y), point.label};
-            if (auto const& b = prompts.box) prompts_.box = Box{p.to_model_x(b->x0), p.to_model_y(b->y0), p.to_model_x(b->x1), p.to_model_y(b->y1)};
-        }
-        /// Valid as long as this is.
-        Prompts prompts() const {
-            Prompts p = prompts_;
-            p.points = points_;
-            return p;
-        }
-
-    private:
-        Prompts prompts_;
-        std::vector<Point> points_;
-    };
-
     Result<void> check_image_set() const {
         if (embedding_) return {};
         return fail(ErrorCode::invalid_argument, "image", "an image", "none").advise("call set_image or load_image_embedding first");
@@ -220,7 +202,7 @@ private:
         PromptedModel::Facts const& f = model_->facts();
         if (!f.semantic && prompts.empty())
             return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt").advise("SAM needs to be told what to segment");
-        return check_prompts(prompts, embedding_->placement.input_height, embedding_->placement.input_width, f.low_res_side());
+        return check_prompts(prompts, embedding_->placement.input_height, embedding_->placement.input_width, f.low_res_side(), f.limits);
     }
 
     /// @param logits  [mask_tokens, 4 grid, 4 grid]
@@ -241,7 +223,7 @@ private:
         if (options.return_logits) p.logits.resize(count * full);
         for (std::size_t i = 0; i < count; ++i)
             SAMED_CHECK(upscale_mask({p.low_res_logits.data() + i * low, {p.low_res_side, p.low_res_side}}, f.image_size, placement,
-                                     options.return_logits ? p.logits.data() + i * full : nullptr, p.masks.data() + i * full, scratch));
+                                     options.return_logits ? p.logits.data() + i * full : nullptr, p.masks.data() + i * full, scratch, f.recipe.masks));
         return p;
     }
 

@@ -63,7 +63,10 @@ public:
         for (int i = 0; i < facts.depth(); ++i) {
             BlockInfo const info = e.block_info(i);
             int const window = info.global ? 0 : facts.window_size();
-            typename ImageAttention<C>::Shape const shape{facts.heads(), window, info.global ? facts.grid() : window};
+            typename ImageAttention<C>::Shape const shape{facts.heads(), window,
+                                                          !V::relative_position ? 0
+                                                          : info.global         ? facts.grid()
+                                                                                : window};
             LowRankDelta q, v;
             if (merge) {
                 SAMED_TRY(q, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::q)));

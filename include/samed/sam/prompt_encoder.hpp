@@ -45,6 +45,7 @@ template <Backend C>
 class PromptEncoder {
 public:
     using Scalar = typename C::Scalar;
+    static constexpr PromptLimits limits{};
 
     /// Reads `prompt_encoder.*`.
     /// @param shared  used where its matrix is this file's
@@ -82,6 +83,9 @@ public:
 
     /// Position encoding of the image embedding's cells, [grid, grid, C].
     Scalar const* image_pe() const { return image_pe_; }
+
+    /// Tokens that prompts become.
+    static int tokens(Prompts const& prompts) { return prompts.tokens(); }
 
     /// sparse_embeddings of points and box in model input pixels: [prompts.tokens(), C], on the host.
     std::vector<float> sparse(Prompts const& prompts) const {
