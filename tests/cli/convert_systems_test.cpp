@@ -6,7 +6,6 @@
 #include <set>
 
 #include <samed/config/vit_config.hpp>
-#include <samed/weights/model_header.hpp>
 
 #include "command.hpp"
 #include "edited_files.hpp"
@@ -15,7 +14,7 @@ using namespace samed_cli;
 
 namespace {
 
-/// Every tensor that PyTorch's side wrote, within 1e-6, and the facts of the header.
+/// Every tensor that PyTorch's side wrote, within 1e-6 of the largest value, and the facts of the header.
 void check_converted(std::string const& found, std::string const& expected) {
     StoredFile a = read_stored(found), b = read_stored(expected);
     CHECK(a.tensors.size() == b.tensors.size() + 1);  // the self-test
@@ -23,9 +22,12 @@ void check_converted(std::string const& found, std::string const& expected) {
         CAPTURE(t.name);
         REQUIRE(a[t.name].shape == t.shape);
         auto const x = read_values(found, t.name), y = read_values(expected, t.name);
-        float worst = 0;
-        for (std::size_t i = 0; i < y.size(); ++i) worst = std::max(worst, std::fabs(x[i] - y[i]));
-        CHECK(worst <= 2e-6f);
+        float worst = 0, largest = 1;
+        for (std::size_t i = 0; i < y.size(); ++i) {
+            worst = std::max(worst, std::fabs(x[i] - y[i]));
+            largest = std::max(largest, std::fabs(y[i]));
+        }
+        CHECK(worst <= 1e-6f * largest);  // PyTorch's bicubic finds its positions in f32
     }
     for (auto const& entry : b.metadata) {
         std::string const& key = entry.first;
@@ -125,7 +127,6 @@ TEST_SUITE("cli/convert_systems") {
         samed_ok({"convert", "--base", deep, "-o", folder / "m.safetensors"});
         auto const metadata = read_stored(folder / "m.safetensors").metadata;
         CHECK(metadata.at("samed.config.depth") == "24");
-        CHECK(metadata.at("samed.config.global_blocks") == samed::detail::list_of(samed::vit_l().global_blocks));
         CHECK(metadata.at("samed.config.global_blocks") == "5,11,17,23");
     }
 }
