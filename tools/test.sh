@@ -98,7 +98,7 @@ if $all; then
     else
         skip "clang-14" "this distribution does not have it"
     fi
-    stage "ASan + UBSan" preset asan
+    stage "ASan + UBSan" preset asan  # without the accuracy of the bundled models: ten minutes of the same code
     stage "TSan" thread_sanitizer
     if [ "$(uname -m)" != x86_64 ]; then
         skip "aarch64" "cross-built on x86-64 alone"
