@@ -50,8 +50,9 @@ TEST_SUITE("bundled models") {
             double largest_change;
         };
         double right = 0, whole = 0;
-        for (auto [precision, largest_change] : {Case{samed::Precision::f32, 0}, Case{samed::Precision::f16, 0.001}, Case{samed::Precision::bf16, 0.001},
+        for (Case const& c : {Case{samed::Precision::f32, 0}, Case{samed::Precision::f16, 0.001}, Case{samed::Precision::bf16, 0.001},
                                                  Case{samed::Precision::bf16_products, 0.001}, Case{samed::Precision::int8, 0.005}}) {
+            samed::Precision const precision = c.precision;
             CAPTURE(name(precision));
             samed::OpenOptions options;
             options.load.precision = precision;
@@ -64,8 +65,8 @@ TEST_SUITE("bundled models") {
                 whole = w;
             }
             MESSAGE(name(precision) << ": right hemisphere " << r << " (" << r - right << "), whole volume " << w << " (" << w - whole << ")");
-            CHECK(std::fabs(r - right) <= largest_change);
-            CHECK(std::fabs(w - whole) <= largest_change);
+            CHECK(std::fabs(r - right) <= c.largest_change);
+            CHECK(std::fabs(w - whole) <= c.largest_change);
         }
     }
 
