@@ -57,7 +57,9 @@ std::vector<NamedKernel> byte_kernels() {
     if (supports(Dot::avx512_vnni)) all.push_back({"avx512_vnni", {avx512_vnni::multiply_words<simd::avx512_vnni::DotI8, 14, 2>, 0}, 32});
 #elif defined(__aarch64__)
     all.push_back({"neon", {neon::multiply_words<simd::neon::DotI8, 6, 1>, 0}, 16});
+#if defined(SAMED_TARGET_NEON_DOTPROD)
     if (supports(Dot::neon_dotprod)) all.push_back({"neon_dotprod", {neon_dotprod::multiply_words<simd::neon_dotprod::DotI8, 6, 1>, 128}, 16});
+#endif
 #endif
     return all;
 }

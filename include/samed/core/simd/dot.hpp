@@ -180,6 +180,7 @@ struct DotI8 {
 };
 }  // namespace samed::simd::neon
 
+#if defined(SAMED_TARGET_NEON_DOTPROD)
 namespace samed::simd::neon_dotprod {
 /// SDOT takes signed bytes on both sides.
 struct DotI8 {
@@ -205,4 +206,5 @@ struct DotI8 {
     }
 };
 }  // namespace samed::simd::neon_dotprod
+#endif
 #endif
