@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -20,26 +19,13 @@
 #include <samed/variants/samed/samed.hpp>
 
 #include "../../tests/random_model.hpp"
+#include "../must.hpp"
 
 namespace {
 
 using samed::adapters::LoraMode;
+using samed_bench::must;
 using Set = samed::AdapterSet<samed::variants::Samed<>, samed::CpuContext>;
-
-template <class T>
-T must(samed::Result<T> result) {
-    if (!result) {
-        std::fprintf(stderr, "%s\n", result.error().message().c_str());
-        std::exit(1);
-    }
-    return *std::move(result);
-}
-void must(samed::Result<void> result) {
-    if (!result) {
-        std::fprintf(stderr, "%s\n", result.error().message().c_str());
-        std::exit(1);
-    }
-}
 
 struct Scene {
     std::filesystem::path folder;

@@ -12,6 +12,7 @@
 #include <samed/image/postprocess.hpp>
 #include <samed/placed_prompts.hpp>
 #include <samed/prompted_model.hpp>
+#include <samed/sam/check_prompts.hpp>
 
 namespace samed {
 
@@ -31,13 +32,17 @@ struct Prediction {
     std::vector<float> iou_predictions;  ///< [count]
     std::vector<float> low_res_logits;   ///< [count, 4 grid, 4 grid]; any one may be passed back as Prompts::mask
 
-    std::span<std::uint8_t const> mask(int i) const { return std::span(masks).subspan(std::size_t(i) * height * width, std::size_t(height) * width); }
+    std::span<std::uint8_t const> mask(int i) const {
+        return std::span(masks).subspan(std::size_t(i) * height * width, std::size_t(height) * width);
+    }
     std::span<float const> low_res(int i) const {
         std::size_t const size = std::size_t(low_res_side) * low_res_side;
         return std::span(low_res_logits).subspan(static_cast<std::size_t>(i) * size, size);
     }
     /// The mask of the highest predicted IoU.
-    int best() const { return static_cast<int>(std::max_element(iou_predictions.begin(), iou_predictions.end()) - iou_predictions.begin()); }
+    int best() const {
+        return static_cast<int>(std::max_element(iou_predictions.begin(), iou_predictions.end()) - iou_predictions.begin());
+    }
 };
 
 namespace detail {
@@ -156,7 +161,8 @@ public:
                         text() << point_coords.size() << " coordinates and " << point_labels.size() << " labels")
                 .advise("label 1 = on the object, 0 = beside it");
         std::vector<Point> points;
-        for (std::size_t i = 0; i < point_labels.size(); ++i) points.push_back({point_coords[2 * i], point_coords[2 * i + 1], point_labels[i]});
+        for (std::size_t i = 0; i < point_labels.size(); ++i)
+            points.push_back({point_coords[2 * i], point_coords[2 * i + 1], point_labels[i]});
         return predict(Prompts{points, box, mask_input}, options);
     }
 
@@ -185,7 +191,8 @@ public:
             std::size_t const count = std::min(at_once, moved.size() - first);
             SAMED_CHECK(model_->decode(*embedding_, std::span(moved).subspan(first, count), logits.data(), iou.data()));
             for (std::size_t i = 0; i < count; ++i) {
-                SAMED_TRY(Prediction p, finish(logits.data() + i * f.low_res_count(), iou.data() + i * static_cast<std::size_t>(f.mask_tokens), options, scratch));
+                SAMED_TRY(Prediction p, finish(logits.data() + i * f.low_res_count(),
+                                               iou.data() + i * static_cast<std::size_t>(f.mask_tokens), options, scratch));
                 predictions.push_back(std::move(p));
             }
         }
@@ -201,7 +208,8 @@ private:
     Result<void> check(Prompts const& prompts) const {
         PromptedModel::Facts const& f = model_->facts();
         if (!f.semantic && prompts.empty())
-            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt").advise("SAM needs to be told what to segment");
+            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt")
+                .advise("SAM needs to be told what to segment");
         return check_prompts(prompts, embedding_->placement.input_height, embedding_->placement.input_width, f.low_res_side(), f.limits);
     }
 
@@ -223,7 +231,8 @@ private:
         if (options.return_logits) p.logits.resize(count * full);
         for (std::size_t i = 0; i < count; ++i)
             SAMED_CHECK(upscale_mask({p.low_res_logits.data() + i * low, {p.low_res_side, p.low_res_side}}, f.image_size, placement,
-                                     options.return_logits ? p.logits.data() + i * full : nullptr, p.masks.data() + i * full, scratch, f.recipe.masks));
+                                     options.return_logits ? p.logits.data() + i * full : nullptr, p.masks.data() + i * full, scratch,
+                                     f.recipe.masks));
         return p;
     }
 

@@ -99,11 +99,22 @@ TEST_SUITE("model") {
     TEST_CASE("an adapter on its base gives the whole model's labels, merged and live, and is refused elsewhere") {
         auto const whole = open_file(golden_model("samed_window_seed0"));
         TemporaryFile const base_path("base"), adapter_path("adapter"), stranger_path("stranger"), merged_path("merged");
-        write_part(whole, base_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
-        write_part(whole, adapter_path.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
-        write_part(whole, stranger_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); },
-                   [](auto& h) { h.config.rank = 0; h.fingerprint[0] = h.fingerprint[0] == '0' ? '1' : '0'; });
-        write_part(whole, merged_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; h.merged = true; });
+        write_part(
+            whole, base_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
+        write_part(
+            whole, adapter_path.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
+        write_part(
+            whole, stranger_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); },
+            [](auto& h) {
+                h.config.rank = 0;
+                h.fingerprint[0] = h.fingerprint[0] == '0' ? '1' : '0';
+            });
+        write_part(
+            whole, merged_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); },
+            [](auto& h) {
+                h.config.rank = 0;
+                h.merged = true;
+            });
         auto const base = open_file(base_path.path), adapter = open_file(adapter_path.path);
         samed::CpuContext context(2);
         auto const input = GoldenCase::open("samed_window_seed0").stage("input").values;
@@ -140,13 +151,15 @@ TEST_SUITE("model") {
         samed::CpuContext context(1);
         TemporaryFile const fewer("fewer"), more("more");
         std::string const victim = "mask_decoder.transformer.layers.1.norm4.bias";
-        write_part(whole, fewer.path, [&](auto const& n) { return n != victim; }, [](auto&) {});
+        write_part(
+            whole, fewer.path, [&](auto const& n) { return n != victim; }, [](auto&) {});
         auto const missing = samed::Model<Samed<>, samed::CpuContext>::load(open_file(fewer.path), context);
         REQUIRE(!missing);
         CHECK(missing.error().code == ErrorCode::missing_tensor);
         CHECK(missing.error().where.view() == victim);
         // A file that says rank 0 has four tensors a block that nobody asked for.
-        write_part(whole, more.path, [](auto const&) { return true; }, [](auto& h) { h.config.rank = 0; });
+        write_part(
+            whole, more.path, [](auto const&) { return true; }, [](auto& h) { h.config.rank = 0; });
         auto const unexpected = samed::Model<Samed<>, samed::CpuContext>::load(open_file(more.path), context);
         REQUIRE(!unexpected);
         CHECK(unexpected.error().code == ErrorCode::unexpected_tensor);
@@ -227,7 +240,8 @@ TEST_SUITE("model") {
         direct.points = {&placed, 1};
         std::vector<float> logits(model.model().low_res_count());
         REQUIRE(model.model().decode(context, 1, embedding->values.data(), direct, logits.data(), nullptr).has_value());
-        CHECK(std::equal(masks.low_res_logits.begin(), masks.low_res_logits.end(), logits.begin() + static_cast<std::ptrdiff_t>(logits.size() / 4)));
+        CHECK(std::equal(masks.low_res_logits.begin(), masks.low_res_logits.end(),
+                         logits.begin() + static_cast<std::ptrdiff_t>(logits.size() / 4)));
 
         auto const error_of = [&](samed::Prompts const& p) {
             auto const r = samed::decode(model, *embedding, p);

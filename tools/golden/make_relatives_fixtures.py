@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from make_fixtures import GOLDEN, PROMPTS, make_image
 from model_file import fingerprint, write_safetensors
-from samed_torch import Network, randomise
+from samed_torch import Network, randomise, spread
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from skimage import transform
 from torch import Tensor, nn
@@ -38,28 +38,6 @@ def photo(height: int, width: int, seed: int) -> np.ndarray:
     picture = (make_image(side, seed)[0, :, :height, :width].permute(1, 2, 0) * 255).numpy().astype(np.uint8)
     picture[height // 3:height // 2, width // 4:width // 2] = (200, 30, 90)
     return picture
-
-
-def spread(network: nn.Module, seed: int) -> None:
-    """Random weights of a scale at which every stage matters; batch norm statistics far from their start."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, tensor in network.state_dict().items():
-        if not tensor.is_floating_point():
-            continue
-        value = torch.randn(tensor.shape, generator=generator)
-        if name.endswith("running_var"):
-            value = 0.5 + value.abs()
-        elif name.endswith("attention_biases"):
-            value = 1.5 * value
-        elif tensor.dim() == 1 and name.endswith("weight"):
-            value = 1.0 + 0.2 * value
-        elif tensor.dim() == 1:
-            value = 0.3 * value
-        elif tensor.dim() > 1 and "gaussian" not in name and "pos_embed" not in name:
-            fan_in = tensor[0].numel() if "upscaling" not in name else tensor.shape[0]
-            value = value * (1.4 if "qkv" in name or "_proj" in name else 1.0) / max(1.0, fan_in) ** 0.5
-        tensor.copy_(value)
-    network.requires_grad_(False).eval()
 
 
 def metadata(variant: str, config: dict[str, object], state: dict[str, Tensor]) -> dict[str, str]:

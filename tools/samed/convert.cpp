@@ -208,7 +208,8 @@ void add_convert(CLI::App& app, int& code) {
                   "pixels of the square input, a multiple of 16; position tables are resized (default: the base's, "
                   "512 for a SAMed adapter on a 1024-pixel base)")
         ->check(CLI::PositiveNumber);
-    c->add_option("--dtype", o->dtype, "stored weights: f32, f16, bf16, or int8 for the encoder's blocks with f16 for the rest")->capture_default_str();
+    c->add_option("--dtype", o->dtype, "stored weights: f32, f16, bf16, or int8 for the encoder's blocks with f16 for the rest")
+        ->capture_default_str();
     c->add_flag("--merge", o->merge, "add LoRA to the weights; the file can no longer be a base or be exported");
     c->add_flag("--adapter-only", o->adapter_only,
                 "write LoRA, prompt encoder and decoder alone, to be opened on the base's model file (segment -m BASE -a THIS)");

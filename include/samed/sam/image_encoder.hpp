@@ -72,7 +72,8 @@ public:
                 SAMED_TRY(q, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::q)));
                 SAMED_TRY(v, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::v)));
             }
-            SAMED_TRY(Block<C> block, Block<C>::load(of_blocks, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
+            SAMED_TRY(Block<C> block,
+                      Block<C>::load(of_blocks, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
             e.blocks_.push_back(std::move(block));
         }
         SAMED_TRY(e.neck_, Neck<C>::load(loader, facts.width(), facts.neck_width()));

@@ -26,19 +26,14 @@ public:
         PromptEncoder p;
         p.image_size_ = image_size;
         p.width_ = width;
-        SAMED_TRY(auto gaussian, loader.host(sam::ImagePe<C>::name, {2, width / 2}));
-        bool const same = shared.values && gaussian == shared.gaussian;
-        p.position_ = nn::PositionEmbedding(std::move(gaussian));
+        SAMED_TRY(sam::ImagePe<C> pe, sam::ImagePe<C>::load(loader, grid, width, shared));
+        p.image_pe_ = pe.values;
+        p.position_ = nn::PositionEmbedding(std::move(pe.gaussian));
         SAMED_TRY(p.padding_, loader.host(name + "invalid_points.weight", {1, width}));
         SAMED_TRY(p.point_, loader.host(name + "point_embeddings.weight", {1, width}));
         SAMED_TRY(p.top_left_, loader.host(name + "bbox_top_left_embeddings.weight", {1, width}));
         SAMED_TRY(p.bottom_right_, loader.host(name + "bbox_bottom_right_embeddings.weight", {1, width}));
         SAMED_TRY(p.nothing_, loader.place(std::vector<float>(static_cast<std::size_t>(width))));
-        if (same) {
-            p.image_pe_ = shared.values;
-        } else {
-            SAMED_TRY(p.image_pe_, loader.place(p.position_.dense(grid)));
-        }
         return p;
     }
 
