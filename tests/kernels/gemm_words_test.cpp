@@ -144,6 +144,7 @@ TEST_SUITE("kernels/gemm_words") {
         std::vector<std::vector<float>> rows = {
             std::vector<float>(37, 0.0f),  std::vector<float>(16, 3.5f), std::vector<float>(5, -2.0f), std::vector<float>(20, 1e-38f),
             std::vector<float>(20, 3e38f), random.vector(100, 7),        random.vector(33, 1e-20f),    std::vector<float>(17, -1e-31f)};
+        rows.push_back({-1.5f, 253.5f, 7});  // zero and highest level both round up, past 255
         for (float& x : rows.emplace_back(random.vector(64))) x = x < 0 ? -0.17f * x : 9 * x;
         for (auto const& x : rows) {
             int const k = static_cast<int>(x.size());

@@ -210,11 +210,24 @@ TEST_SUITE("model") {
         }
         CHECK(alone[0] != alone[1]);
 
-        pixels[4][4] = pixels[9][9] = std::nanf("");
-        labels[6] = {together[6].data(), {height, width - 1}};
-        auto const bad = samed::segment_each(model, std::span<samed::ImageView<float const> const>(images), labels, recipe);
-        REQUIRE_FALSE(bad.has_value());
-        CHECK(bad.error().code == ErrorCode::not_finite);
+        // Two bad images in flight together, the one found at once, the other late: the first one's error counts, whichever it is.
+        constexpr int rows[] = {800, 4000}, columns = 1000;
+        std::vector<std::vector<float>> large;
+        for (int n : rows) large.emplace_back(static_cast<std::size_t>(n) * columns, 0.5f).back() = std::nanf("");
+        std::vector<std::uint8_t> many(static_cast<std::size_t>(rows[1]) * columns);
+        for (int first : {0, 1})
+            for (int round = 0; round < 3; ++round) {
+                std::vector<samed::ImageView<float const>> two;
+                std::vector<samed::LabelMap> two_labels;
+                for (int i : {first, 1 - first}) {
+                    two.push_back(samed::planar(std::as_const(large[static_cast<std::size_t>(i)]).data(), rows[i], columns));
+                    two_labels.push_back({many.data(), {rows[i], columns}});
+                }
+                auto const bad = samed::segment_each(model, std::span<samed::ImageView<float const> const>(two), two_labels, recipe);
+                REQUIRE_FALSE(bad.has_value());
+                CHECK(bad.error().code == ErrorCode::not_finite);
+                CHECK(bad.error().message().find("row " + std::to_string(rows[first] - 1)) != std::string::npos);
+            }
     }
 
     TEST_CASE("prompts are pixels of the original image, and bad ones are errors") {
