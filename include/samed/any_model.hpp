@@ -29,6 +29,7 @@ struct ModelSummary {
     std::string variant;
     bool semantic = false;  ///< labels without a prompt
     int image_size = 0, grid = 0, mask_tokens = 0, embedding_channels = 0;
+    int rank = 0;  ///< of LoRA that the file holds beside the encoder's weights; 0: the image encoder is the file's own or the base's
     Recipe recipe;
     std::vector<std::string> class_names;                     ///< without the background
     std::vector<std::array<std::uint8_t, 3>> class_colours;

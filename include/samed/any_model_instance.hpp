@@ -7,6 +7,9 @@
 #include <samed/any_model.hpp>
 #include <samed/prompted_open_model.hpp>
 #include <samed/segment_adapters.hpp>
+#include <samed/variants/efficient_sam/efficient_sam.hpp>
+#include <samed/variants/lite_med_sam/lite_med_sam.hpp>
+#include <samed/variants/med_sam/med_sam.hpp>
 #include <samed/variants/mobile_sam/mobile_sam.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
@@ -41,6 +44,7 @@ public:
         summary.grid = m.grid();
         summary.mask_tokens = m.mask_tokens();
         summary.embedding_channels = m.config().encoder.neck_width;
+        summary.rank = m.config().rank;
         summary.recipe = header.recipe;
         for (ClassInfo const& c : header.classes) {
             summary.class_names.push_back(c.name);
@@ -138,7 +142,11 @@ auto open_named(std::string const& path, Open&& open) -> decltype(open.template 
     if (variant == variants::SamedS<>::name) return open.template operator()<variants::SamedS<>>();
     if (variant == variants::Sam<>::name) return open.template operator()<variants::Sam<>>();
     if (variant == variants::MobileSam<>::name) return open.template operator()<variants::MobileSam<>>();
-    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s or mobile_sam", variant).in(path);
+    if (variant == variants::EfficientSam<>::name) return open.template operator()<variants::EfficientSam<>>();
+    if (variant == variants::MedSam<>::name) return open.template operator()<variants::MedSam<>>();
+    if (variant == variants::LiteMedSam<>::name) return open.template operator()<variants::LiteMedSam<>>();
+    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s, mobile_sam, efficient_sam, med_sam or lite_med_sam", variant)
+        .in(path);
 }
 
 template <class... Paths>

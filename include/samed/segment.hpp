@@ -21,8 +21,8 @@ namespace samed {
 
 struct OpenOptions {
     LoadOptions load{};
-    int threads = 0;               ///< per call, the caller included; 0 = all cores
-    std::optional<Isa> isa{};      ///< nothing = the best that this processor has
+    int threads = 0;           ///< per call, the caller included; 0 = all cores
+    std::optional<Isa> isa{};  ///< nothing = the best that this processor has
 };
 
 /// A free list of contexts with their workspaces: each call takes one, made when first needed and kept. Calls from several threads
@@ -129,15 +129,16 @@ Result<OpenModel<V>> open(std::string const& base, std::string const& adapter, O
 
 /// xtensor containers and views of floats: [H, W] or [H, W, 3].
 template <class E>
-concept FloatImage = StridedTensor<E> && std::is_same_v<std::remove_const_t<typename E::value_type>, float>;
+concept FloatImage = StridedTensor<E> && std::is_same_v < std::remove_const_t<typename E::value_type>,
+float > ;
 
 /// The one call: an image of any size to one label a pixel. Allocates its result and nothing else in the steady state.
 /// @param image  [H, W] grey or [H, W, 3], in the units that the model's recipe expects (Hounsfield units, 0..255, ...)
 /// @return [H, W], 0 = background, k = the model's class k
 /// @errors those of Model::segment
 template <Variant V, FloatImage Image>
-    requires(V::semantic)
-Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts = {}) {
+requires(V::semantic) Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image const& image,
+                                                                   Prompts const& prompts = {}) {
     typename OpenModel<V>::Lease lease(model);
     SAMED_TRY(ImageView<float const> const view, interleaved(image));
     SAMED_TRY(Recipe const recipe, resolve_intensity(model.model().header().recipe, view));
@@ -152,9 +153,8 @@ Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image co
 /// @param slices_of_volume  as Model::segment
 /// @errors those of Model::segment: of the first image that has one
 template <Variant V>
-    requires(V::semantic)
-Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float const> const> images, std::span<LabelMap const> labels,
-                          Recipe const& recipe, bool slices_of_volume = false) {
+requires(V::semantic) Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float const> const> images,
+                                                std::span<LabelMap const> labels, Recipe const& recipe, bool slices_of_volume = false) {
     SAMED_ASSERT(images.size() == labels.size());
     typename OpenModel<V>::Lease lease(model);
     Executor& executor = lease.context().executor();
@@ -192,8 +192,8 @@ Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float c
 /// @param prompts  in pixels of the image
 /// @errors those of Model::embed and Model::decode
 template <Variant V, FloatImage Image>
-    requires(!V::semantic)
-Result<Masks> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts, MaskChoice choice = MaskChoice::multi) {
+requires(!V::semantic) Result<Masks> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts,
+                                             MaskChoice choice = MaskChoice::multi) {
     typename OpenModel<V>::Lease lease(model);
     SAMED_TRY(ImageView<float const> const view, interleaved(image));
     SAMED_TRY(Embedding const embedding, model.model().embed(view, lease.workspace()));
