@@ -100,8 +100,10 @@ Result<void> add_self_test(std::string const& base, std::string const& path, int
     AnyOptions options;
     options.threads = threads;
     SAMED_TRY(AnyModel const model, AnyModel::open(base, path, options));
-    SAMED_TRY(std::vector<float> const logits, selftest_logits(model, selftest_seed));
+    SAMED_TRY(std::vector<float> const all, selftest_logits(model, selftest_seed));
     ModelHeader header = file.header();
+    std::size_t const side = 4 * static_cast<std::size_t>(header.config.encoder.grid());
+    std::vector<float> const logits = thinned(all, side, adapter_selftest_step);
     header.selftest_seed = selftest_seed;
     std::vector<SafetensorsEntry> entries;
     std::vector<std::vector<std::byte>> bytes;
@@ -117,8 +119,8 @@ Result<void> add_self_test(std::string const& base, std::string const& path, int
     }
     SafetensorsEntry e;
     e.name = selftest_tensor;
-    std::int64_t const side = 4 * header.config.encoder.grid();
-    e.shape = {header.config.decoder.mask_tokens, side, side};
+    auto const stored_side = static_cast<std::int64_t>(side / adapter_selftest_step);
+    e.shape = {header.config.decoder.mask_tokens, stored_side, stored_side};
     e.values = logits.data();
     entries.push_back(std::move(e));
     return write_safetensors(path, to_metadata(header), entries);

@@ -29,12 +29,10 @@ inline ModelHeader adapter_header(ModelHeader const& base, int rank, std::vector
 }
 
 /// Writes what was trained, and what an adapter has besides, as a model file of kind adapter.
-/// @param dtype     f32, f16 or bf16
-/// @param selftest  logits [M, 4 grid, 4 grid] of the header's self-test seed, or empty
+/// @param dtype  f32, f16 or bf16
 /// @errors those of write_safetensors
 template <TrainingBackend C>
-Result<void> write_adapter(std::string const& path, ModelHeader const& header, Network<C> const& network, DType dtype,
-                           std::vector<float> const& selftest = {}) {
+Result<void> write_adapter(std::string const& path, ModelHeader const& header, Network<C> const& network, DType dtype) {
     std::vector<SafetensorsEntry> entries;
     std::vector<std::vector<float>> values;  // moves of the inner vectors keep their data where it is
     auto const put = [&](std::string const& name, std::vector<std::int64_t> shape, float const* data, DType type) {
@@ -50,10 +48,6 @@ Result<void> write_adapter(std::string const& path, ModelHeader const& header, N
         put(p.name, p.shape, values.back().data(), dtype);
     }
     for (KeptTensor const& k : network.kept()) put(k.name, k.shape, k.values.data(), k.always_f32 ? DType::f32 : dtype);
-    if (!selftest.empty()) {
-        std::int64_t const side = network.low_res_side();
-        put("selftest.logits", {header.config.decoder.mask_tokens, side, side}, selftest.data(), DType::f32);
-    }
     return write_safetensors(path, to_metadata(header), entries);
 }
 
