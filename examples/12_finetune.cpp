@@ -4,6 +4,7 @@
 // Label 8 is what is learnt here; `samed finetune` is the whole command, with validation, checkpoints and a curve.
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include <samed/backend/cpu_training.hpp>
 #include <samed/samed.hpp>
@@ -27,7 +28,7 @@ samed::Result<void> run(std::string const& base_path, std::string const& image_p
     samed::Recipe const recipe = base.header().recipe;
     std::vector<train::Example> learnt, judged;
     auto const voxels = volume.voxels();
-    auto const truth = labels.voxels();
+    auto const truth = std::as_const(labels).voxels();
     for (int z = 20; z < 60; z += 2) {
         learnt.push_back({slice(voxels, samed::VoxelAxis::z, z), slice(truth, samed::VoxelAxis::z, z), recipe, true});
         judged.push_back({slice(voxels, samed::VoxelAxis::z, z + 1), slice(truth, samed::VoxelAxis::z, z + 1), recipe, true});

@@ -82,11 +82,12 @@ def mirror_left(volume: np.ndarray) -> np.ndarray:
 def prepare_head(data: Path) -> None:
     image, affine = load(TEMPLATES / "ch2.nii.gz")
     brain = (load(TEMPLATES / "ch2bet.nii.gz")[0] > 0).astype(np.uint8)
-    # As it is, and as smooth as an average of many heads; alternating slices.
-    smooth = np.rint(ndi.gaussian_filter(image.astype(np.float32), 1.2)).astype(np.uint8)
-    for k, (name, pixels) in enumerate((("colin27", image), ("colin27_smooth", smooth))):
-        save(data / "head/images" / f"{name}.nii.gz", pixels[:, :, k::2], affine, (0, 0, k), 2)
-        save(data / "head/labels" / f"{name}.nii.gz", brain[:, :, k::2], affine, (0, 0, k), 2)
+    # As it is, and twice as an average of many heads looks: smooth, its fluid brighter.
+    for k, (sigma, gamma) in enumerate(((0, 1), (1.2, 0.85), (2, 0.7))):
+        soft = ndi.gaussian_filter(image.astype(np.float32), sigma) if sigma else image.astype(np.float32)
+        pixels, part = np.rint(255 * (soft / 255) ** gamma).astype(np.uint8), np.s_[:, :, k % 2::2]
+        save(data / "head/images" / f"colin27_{k}.nii.gz", pixels[part], affine, (0, 0, k % 2), 2)
+        save(data / "head/labels" / f"colin27_{k}.nii.gz", brain[part], affine, (0, 0, k % 2), 2)
     (data / "head/classes.txt").write_text("brain #e08060\n")
     recipe = {"name": "head_t1", "intensity": "percentile", "low": 1, "high": 95, "resize": "spline", "resize_via": 0, "channels": "repeat"}
     (data / "head/recipe.json").write_text(json.dumps(recipe) + "\n")
@@ -123,7 +124,7 @@ def prepare_macaque(data: Path) -> None:
     learnt_image, learnt_labels, right = mirror_left(grey)[crop], mirror_left(labels)[crop], np.zeros(image.shape, np.uint8)
     right[MIDLINE:] = 1
     random = np.random.default_rng(1)
-    for k in range(6):  # once as it is, then posed
+    for k in range(16):  # once as it is, then posed
         p = random_pose(random, 8) if k else {"angle": 0, "scale": 1, "shift": (0, 0)}
         name, part = f"left_{k}.nii.gz", np.s_[:, :, k % 2::2]
         save(data / "macaque/images" / name, pose(learnt_image[part], 1, **p), affine, start, 2)
