@@ -40,9 +40,9 @@ fi
 base=$root/examples/data/brain.safetensors
 warmup=40 head_epochs=8 head_rate=0.002 macaque_epochs=6 macaque_rate=0.004 threads=${THREADS:-0}
 [ -e "$data/macaque/mirrored.nii.gz" ] || demo prepare
-train_and_judge() {  # TASK EPOCHS OPTION...
-    local task=$1 epochs=$2 image start=$SECONDS
-    shift 2
+train_and_judge() {  # TASK EPOCHS RATE OPTION...
+    local task=$1 epochs=$2 rate=$3 image start=$SECONDS
+    shift 3
     "$samed" finetune --base "$base" --images "$data/$task/images" --labels "$data/$task/labels" --classes "$data/$task/classes.txt" \
         --rank 4 --batch 4 --epochs "$epochs" --learning-rate "$rate" --warmup "$warmup" --dtype f16 --threads "$threads" \
         -o "$data/$task.safetensors" "$@"
@@ -53,11 +53,11 @@ train_and_judge() {  # TASK EPOCHS OPTION...
         "$samed" segment -m "$base" -a "$data/$task.safetensors" "$image" --threads "$threads" -o "$data/$task/found/$(basename "$image")" >/dev/null
     done
 }
-train_and_judge head "$head_epochs" --recipe "$data/head/recipe.json"
-train_and_judge macaque "$macaque_epochs"
+train_and_judge head "$head_epochs" "$head_rate" --recipe "$data/head/recipe.json"
+train_and_judge macaque "$macaque_epochs" "$macaque_rate" --no-augment  # its images are posed already
 demo judge
 if [ "${1:-}" = --torch ]; then
-    demo train --task head --epochs "$head_epochs" --rate "$rate" --warmup "$warmup"
-    demo train --task macaque --epochs "$macaque_epochs" --rate "$rate" --warmup "$warmup"
+    demo train --task head --epochs "$head_epochs" --rate "$head_rate" --warmup "$warmup"
+    demo train --task macaque --epochs "$macaque_epochs" --rate "$macaque_rate" --warmup "$warmup" --no-augment
     demo judge --found found_torch
 fi

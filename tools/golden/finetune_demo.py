@@ -229,8 +229,8 @@ def zoom(array: np.ndarray, side: int, order: int) -> np.ndarray:
 class Examples:
     """What `samed finetune` draws for the images of a step."""
 
-    def __init__(self, folder: Path, bounds: dict, seed: int, size: int, side: int) -> None:
-        self.seed, self.size, self.side, self.slices = seed, size, side, []
+    def __init__(self, folder: Path, bounds: dict, seed: int, size: int, side: int, turned: bool) -> None:
+        self.seed, self.size, self.side, self.turned, self.slices = seed, size, side, turned, []
         for path in sorted((folder / "images").iterdir()):
             image, labels = load(path)[0].astype(np.float32), load(folder / "labels" / path.name)[0]
             low, high = bounds["low"], bounds["high"]
@@ -251,7 +251,8 @@ class Examples:
         images, maps = [], []
         for drawn in range(step * count, (step + 1) * count):
             image, labels, low, high = self.slices[self.order(drawn // len(self.slices))[drawn % len(self.slices)]]
-            image, labels = augment(Random(self.seed, drawn), image, labels, low)
+            if self.turned:
+                image, labels = augment(Random(self.seed, drawn), image, labels, low)
             images.append(zoom(np.clip((image - low) / (high - low), 0, 1), self.size, 3))
             maps.append(zoom(zoom(labels, self.size, 0), self.side, 0))
         x = torch.from_numpy(np.stack(images)).float()[:, None].expand(-1, 3, -1, -1)
@@ -334,7 +335,7 @@ def train(args) -> None:
     bounds = json.loads(recipe.read_text()) if recipe.exists() else {"intensity": "clip", "low": 10.0, "high": 130.0}
     network = start(root / "examples/data/brain.safetensors", classes, args.rank, args.seed)
     size = network.config.image_size
-    examples = Examples(folder, bounds, args.seed, size, size // 4)
+    examples = Examples(folder, bounds, args.seed, size, size // 4, not args.no_augment)
     parameters = learning(network)
     for p in parameters.values():
         p.requires_grad_(True)
@@ -370,6 +371,7 @@ def main() -> None:
     parser.add_argument("--found", default="found", help="folder of the labels to judge")
     parser.add_argument("--task", choices=("head", "macaque"))
     parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--no-augment", action="store_true")
     parser.add_argument("--steps", type=int, default=0, help="stop early")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rank", type=int, default=4)
