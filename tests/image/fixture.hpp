@@ -11,10 +11,13 @@
 
 #include <samed/io/safetensors.hpp>
 
-/// tests/golden/image.safetensors, written by tools/golden/make_image_fixtures.py.
+/// A file of tests/golden: image.safetensors, written by tools/golden/make_image_fixtures.py, or another.
 class Fixtures {
 public:
-    Fixtures() : file_(samed::Safetensors::open(SAMED_TEST_DATA "/golden/image.safetensors")) { REQUIRE(file_.has_value()); }
+    explicit Fixtures(char const* name = "image.safetensors")
+        : file_(samed::Safetensors::open(std::string(SAMED_TEST_DATA "/golden/") + name)) {
+        REQUIRE(file_.has_value());
+    }
 
     bool has(std::string const& name) const { return file_->find(name) != nullptr; }
     int size(std::string const& name, std::size_t axis) const { return static_cast<int>(info(name).shape.at(axis)); }

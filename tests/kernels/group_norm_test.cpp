@@ -51,4 +51,13 @@ TEST_SUITE("kernels/group_norm") {
         for (std::size_t i = 0; i < out.size(); ++i) worst = std::max(worst, std::fabs(wide[i] - double{out[i]}));
         CHECK(worst <= 2e-4);
     }
+
+    TEST_CASE("the variance is the biased one: two values become -1 and 1") {
+        float x[] = {3, 7};
+        float const weight[] = {1, 1};
+        samed::CpuContext context(1);
+        group_norm(context, samed::kernels::GroupNormArgs<float>{1, 1, 2, x, weight, 1e-5f, x});
+        CHECK(std::fabs(x[0] + 1) < 1e-5f);
+        CHECK(std::fabs(x[1] - 1) < 1e-5f);
+    }
 }

@@ -1,4 +1,5 @@
-"""Makes tests/golden/{efficient_sam,med_sam,lite_med_sam}: small networks with stages, and the way of an image in and of a mask out.
+"""Makes tests/golden/{efficient_sam,med_sam,lite_med_sam}: small networks with stages, and the way of an image in and of a mask out;
+and tests/golden/resize.safetensors: their resizes of 8-bit images at stronger factors.
 
 The oracles are the authors' own modules: have `efficient_sam` of https://github.com/yformer/EfficientSAM and, as
 `lite_med_sam_tiny_vit.py`, the file tiny_vit_sam.py of branch LiteMedSAM of https://github.com/bowang-lab/MedSAM on PYTHONPATH.
@@ -212,6 +213,20 @@ def encoder_stages(encoder: nn.Module, image: Tensor, width: int, grid: int) -> 
     return encoder.neck(x.transpose(1, 2).reshape(1, width, grid, grid))
 
 
+# (height, width) before and after.
+RESIZE_SIZES = (((64, 90), (20, 24)), ((41, 30), (7, 30)), ((9, 70), (31, 11)), ((50, 40), (25, 20)), ((6, 5), (13, 17)))
+
+
+def make_resizes(out: Path) -> None:
+    tensors: dict[str, Tensor] = {}
+    for i, ((height, width), (new_height, new_width)) in enumerate(RESIZE_SIZES):
+        picture = photo(height, width, 20 + i)
+        cubic = transform.resize(picture, (new_height, new_width), order=3, preserve_range=True, anti_aliasing=True).astype(np.uint8)
+        tensors |= {f"{i}.in": torch.from_numpy(picture), f"{i}.cubic": torch.from_numpy(cubic),
+                    f"{i}.area": torch.from_numpy(cv2.resize(picture, (new_width, new_height), interpolation=cv2.INTER_AREA))}
+    write_safetensors(out / "resize.safetensors", tensors, {})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=GOLDEN)
@@ -220,6 +235,7 @@ def main() -> None:
     make_efficient_sam(out)
     make_med_sam(out)
     make_lite_med_sam(out)
+    make_resizes(out)
 
 
 if __name__ == "__main__":
