@@ -114,6 +114,21 @@ TEST_SUITE("train/network") {
         }
     }
 
+    TEST_CASE("activations that are kept give the bits of those that are computed anew, for more memory") {
+        auto const c = TrainingCase::open("samed_window_larger", "larger");
+        CpuContext anew(1), kept(1);
+        auto const a = c.network(anew), b = c.network(kept);
+        a->keep_blocks(0);
+        b->keep_blocks(100);
+        CHECK(backward(*a, anew, c).total == backward(*b, kept, c).total);
+        auto other = b->parameters().all().begin();
+        for (auto const& p : a->parameters().all()) {
+            INFO(p.name);
+            CHECK(std::memcmp(other++->grad.data(), p.grad.data(), p.grad.size() * sizeof(float)) == 0);
+        }
+        CHECK(kept.arena().capacity_bytes() > anew.arena().capacity_bytes());
+    }
+
     TEST_CASE("gradients of two halves of a scale add up, and forward alone gives the logits of the inference path") {
         auto const c = TrainingCase::open("samed_window_seed0", "window");
         CpuContext context(1);

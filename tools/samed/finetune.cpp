@@ -35,7 +35,7 @@ using train::Example;
 struct Options {
     std::string base, output, classes, recipe, validate, checkpoint, dtype = "f32";
     std::vector<std::string> images, labels;
-    int rank = 4, epochs = 100, batch = 4, accumulate = 1, warmup = 250, checkpoint_every = 50, patience = 0, threads = 0;
+    int rank = 4, epochs = 100, batch = 4, accumulate = 1, warmup = 250, checkpoint_every = 50, patience = 0, kept_blocks = -1, threads = 0;
     double rate = 0.005, largest_norm = 0;
     std::uint64_t seed = 1;
     bool resume = false, no_augment = false;
@@ -280,6 +280,7 @@ Result<void> finetune(Options const& o) {
     ModelHeader header = train::adapter_header(base.header(), o.rank, classes, recipe);
     CpuContext context(o.threads);
     SAMED_TRY(auto const network, train::Network<CpuContext>::load(base, header.config, o.seed, context));
+    if (o.kept_blocks >= 0) network->keep_blocks(o.kept_blocks);
     std::size_t frozen = 0;
     for (TensorInfo const& t : base.tensors().tensors())
         if (t.name.compare(0, 14, "image_encoder.") == 0) frozen += static_cast<std::size_t>(t.count());
@@ -322,6 +323,9 @@ void add_finetune(CLI::App& app, int& code) {
     c->add_option("--clip", o->largest_norm, "largest norm of the gradient; 0 = not clipped")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
+    c->add_option("--keep-blocks", o->kept_blocks,
+                  "blocks of the encoder that keep their activations: faster with more, less memory with fewer; the result is the same (default: half)")
+        ->check(CLI::Range(0, 1024));
     c->add_flag("--no-augment", o->no_augment, "neither turns and flips nor rotations");
     c->add_option("--patience", o->patience, "stop after so many epochs without a better mean DSC; 0 = never")
         ->check(CLI::NonNegativeNumber)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -28,6 +29,7 @@ public:
         NetworkReader<C> reader(context, file, network->memory_, fresh_classes, seed);
         SAMED_CHECK(network->encoder_.load(reader, config));
         SAMED_CHECK(network->decoder_.load(reader, config));
+        network->keep_blocks(network->encoder_.depth() / 2);
         network->pack(context);
         return network;
     }
@@ -40,6 +42,10 @@ public:
     std::vector<KeptTensor> const& kept() const { return memory_.kept; }
     int low_res_side() const { return decoder_.low_res_side(); }
 
+    /// How many of the last blocks keep their activations from forward to backward; those before them compute them anew. Half of them
+    /// unless set. Each kept block saves its forward pass and takes the memory of its activations and gradients; the bits are the same.
+    void keep_blocks(int count) { kept_blocks_ = std::clamp(count, 0, encoder_.depth()); }
+
     /// Renews the packed copies of the weights after the parameters changed.
     void pack(C& context) {
         for (Linear<C>* l : memory_.trained) l->packed.renew(context, l->weight.value);
@@ -48,7 +54,8 @@ public:
     /// Adds scale * the gradient of the batch's loss to the parameters' gradients.
     /// @param images  [B, 3, S, S]
     /// @param labels  [B, 4 grid, 4 grid], below the mask tokens
-    /// @cost   the encoder's blocks run twice forward and once backward; memory of one block's activations and gradients at a time
+    /// @cost   the encoder's blocks run once backward and, but for those that keep their activations, twice forward; memory of the kept
+    ///         blocks' activations and gradients, and of one block more
     /// @errors out_of_memory
     Result<Loss> backward(C& context, int batch, Scalar const* images, std::uint8_t const* labels, double scale = 1) const {
         Loss loss;
@@ -97,38 +104,65 @@ private:
         for (int i = 0; i <= depth; ++i) inputs.push_back(arena.template take<Scalar>(count));
         Scalar* const grad = arena.template take<Scalar>(count);  // of the input of what went backward last
         encoder_.embed(context, batch, images, inputs[0]);
-        for (int i = 0; i < depth; ++i) run_block(context, i, batch, inputs[std::size_t(i)], inputs[std::size_t(i) + 1]);
+        for (int i = 0; i < depth - kept_blocks_; ++i) run_block(context, i, batch, inputs[std::size_t(i)], inputs[std::size_t(i) + 1]);
 
+        Pass pass{context, batch, labels, scale, grad, inputs, {}};
+        back_from(pass, depth - kept_blocks_);
+        for (int i = depth - kept_blocks_ - 1; i >= 0; --i) {
+            Arena::Frame segment(arena);
+            Tape<C> tape(context, true);
+            Variable<Scalar> const x = input(pass, tape, i), y = encoder_.block(tape, i, batch, x);
+            finish_block(pass, tape, x, y);
+        }
+        return pass.loss;
+    }
+
+    /// What the segments of a backward pass share.
+    struct Pass {
+        C& context;
+        int batch;
+        std::uint8_t const* labels;
+        double scale;
+        Scalar* grad;  // of the input of what went backward last
+        std::vector<Scalar*> const& inputs;
         Loss loss;
-        auto const start = [&](Tape<C>& tape, int index) {  // nothing before the first block learns
-            return tape.with_gradient({inputs[std::size_t(index)], nullptr, tokens, width}, index > 0);
-        };
-        auto const finish = [&](Tape<C>& tape, Variable<Scalar> x) {
-            tape.backward();
-            if (x.grad) context.copy(x.count(), x.grad, grad);
-        };
-        {
-            Arena::Frame segment(arena);
-            Tape<C> tape(context, true);
-            Variable<Scalar> const x = start(tape, depth), y = decoder_(tape, batch, encoder_.neck(tape, batch, x));
-            if (!context.planning())
-                loss = samed_loss(context.executor(), batch, decoder_.masks(), y.width, y.value, labels, scale, y.grad);
-            finish(tape, x);
+    };
+
+    Variable<Scalar> input(Pass const& pass, Tape<C>& tape, int index) const {  // nothing before the first block learns
+        return tape.with_gradient({pass.inputs[std::size_t(index)], nullptr, encoder_.tokens(pass.batch), encoder_.width()}, index > 0);
+    }
+    void finish(Pass const& pass, Tape<C>& tape, Variable<Scalar> x) const {
+        tape.backward();
+        if (x.grad) pass.context.copy(x.count(), x.grad, pass.grad);
+    }
+    void finish_block(Pass const& pass, Tape<C>& tape, Variable<Scalar> x, Variable<Scalar> y) const {
+        pass.context.copy(y.count(), pass.grad, y.grad);
+        finish(pass, tape, x);
+    }
+
+    /// Forward and backward of all that begins with block `index`; every call's frame holds one block's activations.
+    void back_from(Pass& pass, int index) const {
+        Arena::Frame segment(pass.context.arena());
+        Tape<C> tape(pass.context, true);
+        Variable<Scalar> const x = input(pass, tape, index);
+        if (index < encoder_.depth()) {
+            Variable<Scalar> const y = encoder_.block(tape, index, pass.batch, x);
+            pass.context.copy(y.count(), y.value, pass.inputs[std::size_t(index) + 1]);
+            back_from(pass, index + 1);
+            return finish_block(pass, tape, x, y);
         }
-        for (int i = depth - 1; i >= 0; --i) {
-            Arena::Frame segment(arena);
-            Tape<C> tape(context, true);
-            Variable<Scalar> const x = start(tape, i), y = encoder_.block(tape, i, batch, x);
-            context.copy(y.count(), grad, y.grad);
-            finish(tape, x);
-        }
-        return loss;
+        Variable<Scalar> const y = decoder_(tape, pass.batch, encoder_.neck(tape, pass.batch, x));
+        if (!pass.context.planning())
+            pass.loss =
+                samed_loss(pass.context.executor(), pass.batch, decoder_.masks(), y.width, y.value, pass.labels, pass.scale, y.grad);
+        finish(pass, tape, x);
     }
 
     ModelConfig config_;
     NetworkMemory<C> memory_;
     Encoder<C> encoder_;
     Decoder<C> decoder_;
+    int kept_blocks_ = 0;
 };
 
 }  // namespace samed::train
