@@ -26,6 +26,7 @@ ARROWS = {
     "sam": "core config backend kernels weights nn adapters",
     "volume": "core image io",
     "metrics": "core image volume",
+    "train": "core config backend kernels io weights nn adapters image metrics",
     "masks": "core image",
     "embedding.hpp": "core image",
     "placed_prompts.hpp": "image sam",

@@ -46,7 +46,9 @@ Result<std::vector<ClassInfo>> read_classes(std::string const& path, int count) 
         info.name = entry;
         out.push_back(std::move(info));
     }
-    if (static_cast<int>(out.size()) != count)
+    if (count < 0 && (out.empty() || out.size() > 255))
+        return fail(ErrorCode::shape_mismatch, "classes", "1 to 255 names, without the background", text() << out.size()).in(path);
+    if (count >= 0 && static_cast<int>(out.size()) != count)
         return fail(ErrorCode::shape_mismatch, "classes", text() << count << " names, one for each class without the background",
                     text() << out.size())
             .in(path);

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
     add_masks(app, code);
     add_serve(app, code);
     add_eval(app, code);
+    add_finetune(app, code);
     add_bench(app, code);
     try {
         app.parse(argc, argv);

@@ -27,4 +27,12 @@ Result<std::vector<float>> selftest_logits(AnyModel const& model, std::uint64_t 
     return logits;
 }
 
+std::vector<float> thinned(std::vector<float> const& logits, std::size_t side, std::size_t step) {
+    std::vector<float> out;
+    for (std::size_t row = 0; row < logits.size() / side; ++row)
+        if (row % side % step == 0)
+            for (std::size_t x = 0; x < side; x += step) out.push_back(logits[row * side + x]);
+    return out;
+}
+
 }  // namespace samed::tool

@@ -20,4 +20,8 @@ std::vector<float> seeded_input(std::uint64_t seed, std::size_t count);
 /// Low-res logits [M, 4 grid, 4 grid] of the seeded input; a model that needs prompts gets one point in the middle.
 Result<std::vector<float>> selftest_logits(AnyModel const& model, std::uint64_t seed);
 
+/// Every `step`-th row and column of [maps, side, side]: what an adapter stores, which is small itself.
+std::vector<float> thinned(std::vector<float> const& logits, std::size_t side, std::size_t step);
+inline constexpr std::size_t adapter_selftest_step = 4;
+
 }  // namespace samed::tool

@@ -37,5 +37,6 @@ void add_masks(CLI::App& app, int& code);
 void add_serve(CLI::App& app, int& code);
 void add_eval(CLI::App& app, int& code);
 void add_bench(CLI::App& app, int& code);
+void add_finetune(CLI::App& app, int& code);
 
 }  // namespace samed::tool

@@ -16,23 +16,25 @@ namespace samed::tool {
 namespace {
 
 /// max|a - b| over max|b| of the replayed logits.
-Result<double> self_test_error(std::string const& path, int threads) {
+/// @param base  of an adapter, or empty
+Result<double> self_test_error(std::string const& path, std::string const& base, int threads) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
     TensorInfo const* stored = file.tensors().find(selftest_tensor);
     if (!stored || file.header().selftest_seed == 0) {
         Error const e = fail(ErrorCode::missing_tensor, selftest_tensor, "a self-test in the file", "none").in(path);
-        return file.header().adapter ? e.advise("an adapter has none: verify its base") : e.advise("convert stores one");
+        return file.header().adapter ? e.advise("an adapter made by convert has none: verify its base") : e.advise("convert stores one");
     }
     AnyOptions options;
     options.threads = threads;
-    SAMED_TRY(AnyModel const model, AnyModel::open(path, options));
-    if (static_cast<std::size_t>(stored->count()) != model.summary().low_res_count())
-        return fail(ErrorCode::shape_mismatch, selftest_tensor, text() << model.summary().low_res_count() << " values",
-                    text() << stored->count())
-            .in(path);
-    std::vector<float> expected(model.summary().low_res_count());
+    SAMED_TRY(AnyModel const model, base.empty() ? AnyModel::open(path, options) : AnyModel::open(base, path, options));
+    SAMED_TRY(std::vector<float> const all, selftest_logits(model, file.header().selftest_seed));
+    auto const side = static_cast<std::size_t>(4 * file.header().config.encoder.grid());
+    std::size_t const step = file.header().adapter ? adapter_selftest_step : 1;
+    std::vector<float> const found = thinned(all, side, step);
+    if (static_cast<std::size_t>(stored->count()) != found.size())
+        return fail(ErrorCode::shape_mismatch, selftest_tensor, text() << found.size() << " values", text() << stored->count()).in(path);
+    std::vector<float> expected(found.size());
     SAMED_CHECK(file.tensors().read_f32(*stored, 0, stored->count(), expected.data()));
-    SAMED_TRY(auto const found, selftest_logits(model, file.header().selftest_seed));
     double error = 0, largest = 0;
     for (std::size_t i = 0; i < found.size(); ++i) {
         double const difference = std::fabs(double{found[i]} - double{expected[i]});
@@ -46,18 +48,19 @@ Result<double> self_test_error(std::string const& path, int threads) {
 
 void add_verify(CLI::App& app, int& code) {
     struct Options {
-        std::string file;
+        std::string file, base;
         int threads = 0;
     };
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("verify", "Replay the self-test stored in a model file");
     c->add_option("file", o->file, "model file (.safetensors)")->required();
+    c->add_option("--base", o->base, "model file that an adapter was trained on");
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->footer(
         "Exit code 1 when the logits differ by more than 1e-4 of the largest, 2 when the file is bad or has no self-test.\n"
         "Example:\n  samed verify model.safetensors");
     c->callback([o, &code] {
-        auto const error = self_test_error(o->file, o->threads);
+        auto const error = self_test_error(o->file, o->base, o->threads);
         if (!error) {
             code = report(error.error());
             return;

@@ -18,4 +18,18 @@ T activate(Activation activation, T x) {
     return x;
 }
 
+/// The derivative at x.
+template <class T>
+T activation_slope(Activation activation, T x) {
+    switch (activation) {
+        case Activation::none: return T(1);
+        case Activation::relu: return x > T(0) ? T(1) : T(0);
+        case Activation::gelu: {
+            T const density = std::exp(T(-0.5) * x * x) * T(0.39894228040143267794);
+            return T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440))) + x * density;
+        }
+    }
+    return T(1);
+}
+
 }  // namespace samed::kernels

@@ -11,7 +11,7 @@ namespace samed::kernels {
 ///
 /// @param  x       [batch, height, width, channels]
 /// @param  weight  [2 * 2 * out_channels, channels], outer order (row, column, out channel)
-/// @param  bias    [out_channels]
+/// @param  bias    [out_channels] or null
 /// @param  out     [batch, 2 * height, 2 * width, out_channels]
 /// @cost   4 * batch * height * width * out_channels * channels multiply-adds
 /// @source segment-anything `MaskDecoder.output_upscaling`
@@ -37,7 +37,8 @@ void conv_transpose2d(ConvTranspose2dArgs<T, DenseMatrix<T>> const& c) {
                     T const* w = c.weight.data + (std::int64_t{(y % 2) * 2 + x % 2} * c.out_channels + o) * c.channels;
                     T sum = 0;
                     for (int ch = 0; ch < c.channels; ++ch) sum = std::fma(in[ch], w[ch], sum);
-                    c.out[((std::int64_t{b} * 2 * c.height + y) * 2 * c.width + x) * c.out_channels + o] = activate(c.activation, sum + c.bias[o]);
+                    if (c.bias) sum += c.bias[o];
+                    c.out[((std::int64_t{b} * 2 * c.height + y) * 2 * c.width + x) * c.out_channels + o] = activate(c.activation, sum);
                 }
 }
 

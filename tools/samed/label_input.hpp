@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include <samed/volume/volume.hpp>
+
+namespace samed::tool {
+
+/// Labels from .nii, .nii.gz, .npy with 2 axes [h, w] or 3 [slices, h, w], or a grey .png whose values are the labels.
+/// @errors those of the readers; unsupported (another extension), shape_mismatch, out_of_range
+Result<LabelVolume> read_label_volume(std::string const& path);
+
+/// Two volumes must lie at the same place: corresponding voxels may differ by a hundredth of a voxel.
+/// @param path  of `found`, for the message
+/// @errors shape_mismatch
+template <class A, class B>
+Result<void> check_same_place(VolumeOf<A> const& found, VolumeOf<B> const& expected, std::string const& path, char const* what);
+
+extern template Result<void> check_same_place(LabelVolume const&, LabelVolume const&, std::string const&, char const*);
+extern template Result<void> check_same_place(LabelVolume const&, Volume const&, std::string const&, char const*);
+
+}  // namespace samed::tool
