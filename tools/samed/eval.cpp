@@ -53,9 +53,9 @@ Result<LabelVolume> read_label_array(std::string const& path) {
 }
 
 Result<LabelVolume> read_label_volume(std::string const& path) {
-    if (is_nifti(path)) return LabelVolume::read(path);
+    if (VolumeReader::knows(path)) return LabelVolume::read(path);
     if (has_extension(path, ".npy")) return read_label_array(path);
-    return fail(ErrorCode::unsupported, "labels", ".npy, .nii or .nii.gz", "another extension").in(path);
+    return fail(ErrorCode::unsupported, "labels", ".npy, .nii, .nii.gz, .nrrd or .mha", "another extension").in(path);
 }
 
 /// Both volumes must lie at the same place: corresponding voxels may differ by a hundredth of a voxel.
@@ -130,7 +130,7 @@ Result<void> run(Options const& o) {
 void add_eval(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("eval", "Compare labels with reference labels: DSC and HD95 per class and on average");
-    c->add_option("--prediction", o->prediction, "labels: .nii, .nii.gz or .npy")->required();
+    c->add_option("--prediction", o->prediction, "labels: .nii, .nii.gz, .nrrd, .mha or .npy")->required();
     c->add_option("--reference", o->reference, "reference labels of the same size and place")->required();
     c->add_option("--spacing", o->spacing, "edges of a voxel along x, y and z in mm, instead of the reference's (for .npy)")
         ->expected(3)

@@ -25,7 +25,7 @@ namespace samed::tool {
 namespace {
 
 struct Options {
-    std::string model, adapter, input, output, overlay, logits, embedding, intensity, resize = "faithful", box, slice_axis, precision;
+    std::string model, adapter, input, output, overlay, logits, embedding, intensity, resize = "faithful", box, slice_axis, precision, series;
     std::vector<std::string> points;
     int threads = 0;
     std::optional<std::int64_t> volume;
@@ -121,19 +121,17 @@ Result<void> check_output(Options const& o, Input const& input) {
     bool const npy = has_extension(path, ".npy"), nifti = is_nifti(path), png = has_extension(path, ".png");
     if (!npy && !nifti && !png)
         return fail(ErrorCode::unsupported, "--output", ".nii, .nii.gz, .npy or .png", "another extension").in(path);
-    if (nifti && input.kind != Input::Kind::nifti)
+    if (nifti && input.kind != Input::Kind::volume)
         return fail(ErrorCode::invalid_argument, "--output", ".npy or .png", "NIfTI, but the input has no geometry").in(path);
     if (png && input.is_volume())
         return fail(ErrorCode::invalid_argument, "--output", ".npy, .nii or .nii.gz for a volume", ".png").in(path);
     std::string const* const outputs[] = {&o.output, &o.overlay, &o.logits, &o.embedding};
-    SAMED_TRY(File const in, File::open(o.input));
     for (std::size_t i = 0; i < 4; ++i) {
         if (outputs[i]->empty()) continue;
         for (std::size_t k = 0; k < i; ++k)
             if (*outputs[i] == *outputs[k])
                 return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(*outputs[i]);
-        if (in.is_at(*outputs[i]))
-            return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(*outputs[i]);
+        SAMED_CHECK(check_apart(o.input, *outputs[i]));
         SAMED_TRY(auto probe, AtomicFile::create(*outputs[i]));  // refused now rather than after the work
     }
     return {};
@@ -206,7 +204,7 @@ Result<void> segment_semantic(Options const& o, AnyModel const& model, Input con
     } else {
         SAMED_CHECK(write_npy(o.output, {voxels.size(0), voxels.size(1), voxels.size(2)}, voxels.data));
     }
-    if (input.kind != Input::Kind::nifti) return {};
+    if (input.kind != Input::Kind::volume) return {};
     std::printf("%-28s %12s %12s\n", "class", "voxels", "ml");
     for (std::size_t i = 1; i < table.rows().size(); ++i) {
         LabelTable::Row const& row = table.rows()[i];
@@ -248,9 +246,9 @@ Result<void> segment_prompted(Options const& o, AnyModel const& model, Input con
 
 Result<void> run(Options const& o) {
     SAMED_TRY(PromptOptions const prompts, read_prompts(o));
-    SAMED_TRY(Input const input, read_input(o.input, o.volume));
+    SAMED_TRY(Input const input, read_input(o.input, {o.volume, o.series}));
     SAMED_CHECK(check_output(o, input));
-    VoxelAxis axis = input.kind == Input::Kind::nifti ? input.volume.slice_axis() : VoxelAxis::z;
+    VoxelAxis axis = input.kind == Input::Kind::volume ? input.volume.slice_axis() : VoxelAxis::z;
     if (!o.slice_axis.empty()) {
         std::size_t const at = std::string_view("xyz").find(o.slice_axis);
         if (o.slice_axis.size() != 1 || at == std::string_view::npos)
@@ -274,9 +272,9 @@ void add_segment(CLI::App& app, int& code) {
     CLI::App* const c = app.add_subcommand("segment", "Label an image or a volume, or cut out what a point or a box shows");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapter, "adapter file made by convert --adapter-only");
-    c->add_option("input", o->input, "PNG, JPEG, BMP; .npy as [h, w] or [slices, h, w]; .nii, .nii.gz")->required();
+    c->add_option("input", o->input, "PNG, JPEG, BMP; .npy as [h, w] or [slices, h, w]; NIfTI, NRRD, MetaImage; a folder with a DICOM series")->required();
     c->add_option("-o,--output", o->output,
-                  "labels, 0 = background: .nii or .nii.gz (NIfTI input; its geometry is kept byte for byte), .npy, "
+                  "labels, 0 = background: .nii or .nii.gz (in the input's space; of NIfTI, byte for byte), .npy, "
                   ".png (2-D; a prompted mask is 0 and 255)")
         ->required();
     c->add_option("--overlay", o->overlay, "PNG of the labels in colour; a contact sheet for volumes");
@@ -292,7 +290,8 @@ void add_segment(CLI::App& app, int& code) {
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
     c->add_option("--slice-axis", o->slice_axis, "x, y or z of the voxel grid (default: the axis of the largest spacing, else z)");
-    c->add_option("--volume", o->volume, "which volume of a 4-D NIfTI, from 0");
+    c->add_option("--volume", o->volume, "which volume of a 4-D file, from 0");
+    c->add_option("--series", o->series, "which series of a DICOM folder: its UID, or its number in the list that is shown without this option");
     c->footer(
         "Examples:\n  samed segment -m model.safetensors ct.nii.gz -o labels.nii.gz --overlay sheet.png\n"
         "  samed segment -m sam.safetensors photo.jpg --point 320,240,1 -o mask.png");
