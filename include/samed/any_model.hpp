@@ -74,6 +74,9 @@ public:
     /// @errors invalid_argument on a model that needs prompts; else those of Model::segment
     Result<void> segment(ImageView<float const> image, LabelMap labels, AnyCall const& call = {}) const;
 
+    /// Peak bytes beside the weights of one `segment` of an image of this size with one channel, known before any image.
+    std::size_t plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const;
+
     /// Masks for `call.prompts`: all but the first of the decoder's when `multimask`, else the first alone.
     Result<AnyMasks> segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const;
 

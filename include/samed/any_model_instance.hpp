@@ -19,6 +19,7 @@ struct AnyModel::Interface {
 
     virtual ~Interface() = default;
     virtual Result<void> segment(ImageView<float const>, LabelMap, AnyCall const&) const = 0;
+    virtual std::size_t plan_segment(int, int, Recipe const&, bool) const = 0;
     virtual Result<AnyMasks> segment_masks(ImageView<float const>, bool, AnyCall const&) const = 0;
     virtual Result<void> encode(float const*, float*) const = 0;
     virtual Result<void> decode(float const*, std::uint8_t*, float*) const = 0;
@@ -59,6 +60,11 @@ public:
         } else {
             return fail(ErrorCode::invalid_argument, "segment", "a model with classes", V::name).advise("this model needs prompts: a point or a box");
         }
+    }
+
+    std::size_t plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const override {
+        typename OpenModel<V>::Lease lease(model_);
+        return model_.model().plan_segment(lease.context(), height, width, 1, recipe, slice_of_volume);
     }
 
     Result<AnyMasks> segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const override {
@@ -160,6 +166,9 @@ Result<std::vector<AnyModel>> AnyModel::open_adapters(std::string const& base, s
 }
 ModelSummary const& AnyModel::summary() const { return model_->summary; }
 Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
+std::size_t AnyModel::plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const {
+    return model_->plan_segment(height, width, recipe, slice_of_volume);
+}
 Result<AnyMasks> AnyModel::segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const {
     return model_->segment_masks(image, multimask, call);
 }

@@ -52,6 +52,7 @@ Json recipe_json(Recipe const& r) {
     j["resize"] = r.resize == Resize::spline ? "spline" : "longest_side";
     j["resize_via"] = r.resize_via;
     j["channels"] = r.channels == Channels::repeat ? "repeat" : "rgb";
+    if (!r.axes.empty()) j["axes"] = std::string(r.axes.view());
     return j;
 }
 

@@ -7,7 +7,10 @@
 #include <system_error>
 
 #include <samed/image/preprocess.hpp>
-#include <samed/io/npy.hpp>
+#include <samed/io/npz.hpp>
+#ifdef SAMED_TOOL_HDF5
+#include <samed/io/hdf5.hpp>
+#endif
 #ifdef SAMED_TOOL_DICOM
 #include <samed/volume/dicom.hpp>
 #endif
@@ -32,7 +35,7 @@ Result<Input> read_picture_input(std::string const& path) {
 }
 
 Result<Input> read_array(std::string const& path) {
-    SAMED_TRY(NpyArray const array, read_npy(path));
+    SAMED_TRY(NpyArray const array, read_named_array(path, "image"));
     std::size_t const axes = array.shape.size();
     if (axes != 2 && axes != 3)
         return fail(ErrorCode::shape_mismatch, "shape", "[h, w] or [slices, h, w]", shape_text(array.shape)).in(path);
@@ -69,6 +72,20 @@ Result<VolumeReader> open_series(std::string const& folder, std::string const& s
 
 }  // namespace
 
+bool is_array(std::string const& path) {
+    return has_extension(path, ".npy") || has_extension(path, ".npz") || has_extension(path, ".h5");
+}
+
+Result<NpyArray> read_named_array(std::string const& path, std::string const& name) {
+    if (has_extension(path, ".npz")) return read_npz(path, name);
+    if (!has_extension(path, ".h5")) return read_npy(path);
+#ifdef SAMED_TOOL_HDF5
+    return read_hdf5(path, name);
+#else
+    return fail(ErrorCode::unsupported, "input", ".npy or .npz", ".h5: this build has no HDF5").in(path);
+#endif
+}
+
 bool is_nifti(std::string const& path) {
     return has_extension(path, ".nii") || has_extension(path, ".nii.gz");
 }
@@ -101,10 +118,10 @@ Result<Input> read_input(std::string const& path, InputOptions const& options) {
         return in;
     }
     if (options.number) return fail(ErrorCode::invalid_argument, "--volume", "a file with four dimensions", path);
-    if (has_extension(path, ".npy")) return read_array(path);
+    if (is_array(path)) return read_array(path);
     for (char const* extension : {".png", ".jpg", ".jpeg", ".bmp"})
         if (has_extension(path, extension)) return read_picture_input(path);
-    return fail(ErrorCode::unsupported, "input", ".png, .jpg, .bmp, .npy, .nii, .nrrd, .mha or a folder of DICOM files", "another extension").in(path);
+    return fail(ErrorCode::unsupported, "input", ".png, .jpg, .bmp, .npy, .npz, .h5, .nii, .nrrd, .mha or a folder of DICOM files", "another extension").in(path);
 }
 
 }  // namespace samed::tool

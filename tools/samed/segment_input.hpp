@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include <samed/io/npy.hpp>
 #include <samed/volume/volume.hpp>
 
 namespace samed::tool {
@@ -33,13 +34,20 @@ struct InputOptions {
     bool headers_alone = false;               ///< of a volume with a place in space: its reader, no voxel
 };
 
-/// PNG, JPEG, BMP; .npy with 2 axes [h, w] or 3 [slices, h, w]; what VolumeReader knows; a folder with a DICOM series.
+/// PNG, JPEG, BMP; .npy, .npz ("image") or .h5 ("image") with 2 axes [h, w] or 3 [slices, h, w]; what VolumeReader knows; a folder with a DICOM series.
 /// @errors those of the readers; unsupported (another extension), shape_mismatch, too_large, invalid_argument
 Result<Input> read_input(std::string const& path, InputOptions const& options = {});
 
 /// An output may not be the input, nor lie in place of a file of a DICOM folder.
 /// @errors invalid_argument
 Result<void> check_apart(std::string const& input, std::string const& output);
+
+/// .npy, .npz or .h5: numbers without a place in space.
+bool is_array(std::string const& path);
+
+/// The array of a .npy file; of a .npz or .h5 file the one called `name`, as SAMed's Synapse cases have "image" and "label".
+/// @errors those of read_npy, read_npz, read_hdf5; unsupported (a build without HDF5)
+Result<NpyArray> read_named_array(std::string const& path, std::string const& name);
 
 /// Whether an output of this name is written as NIfTI.
 bool is_nifti(std::string const& path);

@@ -222,8 +222,8 @@ private:
         AnyCall call;
         call.recipe = &recipe;
         call.slice_of_volume = true;
-        auto const labels = segment_volume(input.volume, input.kind == Input::Kind::volume ? input.volume.slice_axis() : VoxelAxis::z,
-                                           [&](ImageView<float const> slice, int, LabelMap map) { return model_.segment(slice, map, call); });
+        auto const labels =
+            segment_volume(input.volume, recipe, [&](ImageView<float const> slice, int, LabelMap map) { return model_.segment(slice, map, call); });
         if (!labels) return labels.error().in(path);
         auto const voxels = labels->voxels();
         SAMED_CHECK(nifti ? write_labels(output, *input.volume.header(), voxels, {"samed labels", ""})

@@ -61,18 +61,18 @@ private:
     NiftiHeader header_;
 };
 
-/// Options of `write_labels`.
-struct NiftiLabelText {
+/// Texts of an output file.
+struct NiftiText {
     std::string_view description = "samed labels";  ///< header field `descrip`, at most 79 bytes count
     std::string_view comment = {};                  ///< label table or other text, stored as a header extension (code 6) when not empty
 };
 
 namespace detail {
 
-/// Header of a u8 label volume with the geometry of `like`: the same version, byte order and geometry bytes. Free texts, timing and
+/// Header of a label volume (u8) or a map (f32) with the geometry of `like`: the same version, byte order and geometry bytes. Free texts, timing and
 /// statistics of the input stay behind, they may name the patient.
-inline std::array<std::byte, NiftiHeader::max_bytes> label_header(NiftiHeader const& like, NiftiLabelText const& texts,
-                                                                  std::uint64_t data_offset) {
+inline std::array<std::byte, NiftiHeader::max_bytes> output_header(NiftiHeader const& like, DType type, NiftiText const& texts,
+                                                                   std::uint64_t data_offset) {
     auto const& at = nifti_layout[like.version - 1];
     bool const v1 = like.version == 1, swap = like.swapped();
     std::size_t const real = v1 ? 4 : 8, integer = v1 ? 2 : 4, count = v1 ? 2 : 8;
@@ -97,15 +97,17 @@ inline std::array<std::byte, NiftiHeader::max_bytes> label_header(NiftiHeader co
     keep(at.quatern_b, at.after_srow - at.quatern_b);  // quaternion, offset, srow
 
     for (std::size_t i = 0; i < 8; ++i) put_dim(i, i == 0 ? 3 : i <= 3 ? like.size[i - 1] : 1);
-    store_number(&to[at.datatype], std::int16_t{2}, swap);
-    store_number(&to[at.bitpix], std::int16_t{8}, swap);
+    bool const labels = type == DType::u8;
+    store_number(&to[at.datatype], static_cast<std::int16_t>(labels ? 2 : 16), swap);
+    store_number(&to[at.bitpix], static_cast<std::int16_t>(labels ? 8 : 32), swap);
+    int const intent = labels ? 1002 : 0;  // NIFTI_INTENT_LABEL
     put_real(at.scl_slope, 1);
     if (v1) {
         put_real(at.vox_offset, static_cast<double>(data_offset));
-        store_number(&to[at.intent_code], std::int16_t{1002}, swap);  // NIFTI_INTENT_LABEL
+        store_number(&to[at.intent_code], static_cast<std::int16_t>(intent), swap);
     } else {
         store_number(&to[at.vox_offset], static_cast<std::int64_t>(data_offset), swap);
-        store_number(&to[at.intent_code], std::int32_t{1002}, swap);
+        store_number(&to[at.intent_code], std::int32_t{intent}, swap);
     }
     auto const letters = std::as_bytes(std::span(texts.description));
     std::copy_n(letters.begin(), std::min<std::size_t>(letters.size(), 79), &to[at.descrip]);
@@ -116,13 +118,14 @@ inline bool ends_with_gz(std::string_view path) { return path.size() > 3 && path
 
 }  // namespace detail
 
-/// Writes labels as an unsigned 8-bit volume in the space of `like`, in pieces, so that they need not be in memory at once: version, byte
+/// Writes labels (u8) or a map (f32) in the space of `like`, in pieces, so that they need not be in memory at once: version, byte
 /// order, sform, qform, pixdim[0..3] and units are the input's own bytes. A path that ends in `.gz` is compressed. The file appears
 /// whole or not at all.
-class NiftiLabelWriter {
+class NiftiWriter {
 public:
     /// @errors io_failure, out_of_memory, too_large (a comment of 1 MiB or more)
-    static Result<NiftiLabelWriter> create(std::string path, NiftiHeader const& like, NiftiLabelText const& texts = {}) {
+    static Result<NiftiWriter> create(std::string path, NiftiHeader const& like, DType type, NiftiText const& texts = {}) {
+        SAMED_ASSERT(type == DType::u8 || type == DType::f32);
         if (texts.comment.size() >= (std::size_t{1} << 20))
             return fail(ErrorCode::too_large, "comment", "less than 1 MiB", text() << texts.comment.size() << " bytes").in(path);
         // Extension: a marker of 4 bytes, then size (a multiple of 16), code and text.
@@ -135,52 +138,64 @@ public:
             detail::store_number(head + 4, std::int32_t{6}, like.swapped());
             texts.comment.copy(extension.data() + 12, texts.comment.size());
         }
-        auto const header = detail::label_header(like, texts, like.size_bytes() + extension.size());
+        auto const header = detail::output_header(like, type, texts, like.size_bytes() + extension.size());
 
-        NiftiLabelWriter w;
-        w.left_ = like.volume_voxels();
+        NiftiWriter w;
+        w.left_ = like.volume_voxels() * static_cast<std::size_t>(size_bytes(type));
+        w.swapped_ = type == DType::f32 && like.swapped();
         SAMED_TRY(auto file, AtomicFile::create(path));
         w.file_ = std::make_unique<AtomicFile>(std::move(file));
         if (detail::ends_with_gz(path)) {
             SAMED_TRY(auto gzip, GzipWriter::open(*w.file_));
-            w.gzip_.emplace(std::move(gzip));
+            w.gzip_ = std::make_unique<GzipWriter>(std::move(gzip));
         }
         SAMED_CHECK(w.write(header.data(), like.size_bytes()));
         SAMED_CHECK(w.write(extension.data(), extension.size()));
         return w;
     }
 
-    /// The next labels, x fastest. @errors io_failure
-    Result<void> append(std::uint8_t const* labels, std::size_t count) {
-        SAMED_ASSERT(count <= left_);
-        left_ -= count;
-        return write(labels, count);
+    /// The next voxels, x fastest. @errors io_failure
+    Result<void> append(std::uint8_t const* labels, std::size_t count) { return append_bytes(labels, count); }
+    Result<void> append(float const* values, std::size_t count) {
+        if (!swapped_) return append_bytes(values, count * sizeof(float));
+        for (std::size_t i = 0; i < count; ++i) {
+            std::byte raw[sizeof(float)];
+            detail::store_number(raw, values[i], true);
+            SAMED_CHECK(append_bytes(raw, sizeof raw));
+        }
+        return {};
     }
-    /// @errors io_failure, invalid_argument (fewer labels than voxels)
+    /// @errors io_failure, invalid_argument (fewer values than voxels)
     Result<void> commit() {
-        if (left_ != 0) return fail(ErrorCode::invalid_argument, "labels", "one a voxel", text() << left_ << " too few").in(file_->path());
+        if (left_ != 0) return fail(ErrorCode::invalid_argument, "voxels", "all", text() << left_ << " bytes too few").in(file_->path());
         if (gzip_) SAMED_CHECK(gzip_->finish());
         return file_->commit();
     }
 
 private:
+    Result<void> append_bytes(void const* data, std::size_t bytes) {
+        SAMED_ASSERT(bytes <= left_);
+        left_ -= bytes;
+        return write(data, bytes);
+    }
     Result<void> write(void const* data, std::size_t bytes) { return gzip_ ? gzip_->write(data, bytes) : file_->write(data, bytes); }
 
     std::unique_ptr<AtomicFile> file_;  // the gzip stream holds its address
-    std::optional<GzipWriter> gzip_;
+    std::unique_ptr<GzipWriter> gzip_;
     std::size_t left_ = 0;
+    bool swapped_ = false;
 };
 
-/// The same in one call.
+/// Labels in one call.
 /// @param labels  [z, y, x], the sizes of `like`
 /// @errors as above, and invalid_argument (sizes)
 inline Result<void> write_labels(std::string path, NiftiHeader const& like, ViewN<std::uint8_t const, 3> labels,
-                                 NiftiLabelText const& texts = {}) {
+                                 NiftiText const& texts = {}) {
     if (labels.size(0) != like.size[2] || labels.size(1) != like.size[1] || labels.size(2) != like.size[0])
         return fail(ErrorCode::invalid_argument, "labels", text() << like.size[2] << " x " << like.size[1] << " x " << like.size[0],
                     text() << labels.size(0) << " x " << labels.size(1) << " x " << labels.size(2))
             .in(path);
-    SAMED_TRY(auto writer, NiftiLabelWriter::create(std::move(path), like, texts));
+    SAMED_TRY(auto writer, NiftiWriter::create(std::move(path), like, DType::u8, texts));
     SAMED_CHECK(writer.append(labels.data, labels.count()));
     return writer.commit();
 }

@@ -62,6 +62,16 @@ public:
     /// @errors as read_volume; out_of_range for a value that is no label
     Result<void> read_labels(ViewN<std::uint8_t, 3> out, std::optional<std::int64_t> volume = {}) { return read_whole(out, volume); }
 
+    /// Reads a compressed file on to its end and compares its checksum; what `read_planes` leaves to the caller.
+    /// @errors truncated, bad_format, too_large, io_failure
+    Result<void> check_end() {
+        if (!compressed()) return {};
+        // Padding behind the data is harmless, a stream without end is not.
+        constexpr std::uint64_t padding_bytes = std::uint64_t{1} << 20;
+        SAMED_CHECK(file_.read_at(layout_.data_end(), nullptr, 0));
+        return file_.check_end(padding_bytes);
+    }
+
 private:
     template <class T>
     Result<void> read_whole(ViewN<T, 3> out, std::optional<std::int64_t> volume) {
@@ -70,12 +80,7 @@ private:
             read = size_differs(out.size(0), out.size(1), out.size(2));
         else
             read = read_any(0, out, volume);
-        if (read && compressed()) {
-            // Padding behind the data is harmless, a stream without end is not.
-            constexpr std::uint64_t padding_bytes = std::uint64_t{1} << 20;
-            read = file_.read_at(layout_.data_end(), nullptr, 0);
-            if (read) read = file_.check_end(padding_bytes);
-        }
+        if (read) read = check_end();
         return read ? read : read.error().in(path());
     }
 

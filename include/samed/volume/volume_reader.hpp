@@ -24,6 +24,8 @@ public:
     virtual Result<void> read_planes(int first, ViewN<float, 3> out) = 0;
     /// All planes; compares a checksum where the file has one. @param out  [z, y, x]
     virtual Result<void> read_volume(ViewN<float, 3> out) { return read_planes(0, out); }
+    /// Behind the last plane: compares a checksum where the file has one.
+    virtual Result<void> check_end() { return {}; }
     /// All planes as labels. @errors out_of_range for a value that is no label
     virtual Result<void> read_labels(ViewN<std::uint8_t, 3> out) = 0;
 };
@@ -61,6 +63,7 @@ public:
 
     /// @errors those of VoxelFile::read_planes, read_volume, read_labels
     Result<void> read_planes(int first, ViewN<float, 3> out) { return source_->read_planes(first, out); }
+    Result<void> check_end() { return source_->check_end(); }
     Result<void> read_volume(ViewN<float, 3> out) { return source_->read_volume(out); }
     Result<void> read_labels(ViewN<std::uint8_t, 3> out) { return source_->read_labels(out); }
 
@@ -72,6 +75,7 @@ private:
         FilePlanes(VoxelFile file, std::int64_t number) : file_(std::move(file)), number_(number) {}
         Result<void> read_planes(int first, ViewN<float, 3> out) override { return file_.read_planes(first, out, number_); }
         Result<void> read_volume(ViewN<float, 3> out) override { return file_.read_volume(out, number_); }
+        Result<void> check_end() override { return file_.check_end(); }
         Result<void> read_labels(ViewN<std::uint8_t, 3> out) override { return file_.read_labels(out, number_); }
 
     private:
