@@ -129,6 +129,37 @@ Result<void> read_geometry(Elements const& e, Slice& s) {
     return {};
 }
 
+/// The pixels must be in the file whole: GDCM reads a file that ends inside them as if zeros followed.
+/// @param at  byte of the PixelData element
+/// @param wanted  bytes of a plain image
+Result<void> check_pixels(std::string const& path, std::uint64_t at, gdcm::TransferSyntax const& syntax, std::uint64_t wanted) {
+    SAMED_TRY(File const file, File::open(path));
+    unsigned char raw[12] = {};
+    SAMED_CHECK(file.read_at(at, raw, 12));
+    bool const big = syntax.GetSwapCode() == gdcm::SwapCode::BigEndian, is_explicit = syntax.GetNegociatedType() == gdcm::TransferSyntax::Explicit;
+    auto const u32 = [&](std::size_t i) {
+        return big ? std::uint32_t{raw[i]} << 24 | raw[i + 1] << 16 | raw[i + 2] << 8 | raw[i + 3]
+                   : std::uint32_t{raw[i + 3]} << 24 | raw[i + 2] << 16 | raw[i + 1] << 8 | raw[i];
+    };
+    auto const damaged = [&](char const* expected, std::uint64_t byte) { return fail(ErrorCode::truncated, "PixelData", expected, "end of file").in(path).at(byte); };
+    if (u32(0) != (big ? 0x7fe00010u : 0x00107fe0u)) return fail(ErrorCode::bad_format, "PixelData", "pixels", "none").in(path).at(at);
+    bool const wide = is_explicit && raw[4] == 'O';
+    std::uint64_t const length = u32(wide ? 8 : 4), begin = at + (wide ? 12 : 8);
+    if (!syntax.IsEncapsulated()) {
+        if (length < wanted) return fail(ErrorCode::truncated, "PixelData", text() << wanted << " bytes", text() << length).in(path).at(at);
+        return length <= file.size() - begin ? Result<void>{} : damaged("all bytes of the pixels", begin);
+    }
+    // A table of offsets and the fragments, each with its length, then a delimiter.
+    for (std::uint64_t item = begin; file.size() - item >= 8;) {
+        SAMED_CHECK(file.read_at(item, raw, 8));
+        if (u32(0) == 0xe0ddfffeu) return {};
+        if (u32(0) != 0xe000fffeu) return fail(ErrorCode::bad_format, "PixelData", "an item or the delimiter", "other bytes").in(path).at(item);
+        if (u32(4) > file.size() - item - 8) return damaged("all bytes of a fragment", item);
+        item += 8 + u32(4);
+    }
+    return damaged("a delimiter behind the fragments", file.size());
+}
+
 Result<Slice> read_slice(std::string const& path) {
     return guarded(path, [&]() -> Result<Slice> {
         gdcm::Reader reader;
@@ -159,6 +190,11 @@ Result<Slice> read_slice(std::string const& path) {
             s.intercept = (*intercept)[0];
             if (s.slope == 0) return fail(ErrorCode::out_of_range, "RescaleSlope", "another number than 0", "0").in(path);
         }
+        gdcm::TransferSyntax const syntax = reader.GetFile().GetHeader().GetDataSetTransferSyntax();
+        if (syntax == gdcm::TransferSyntax::DeflatedExplicitVRLittleEndian) return s;  // inflated as a whole, which finds its end missing
+        auto const bits = static_cast<std::uint64_t>(std::max(0, e.word_of(0x0028, 0x0100).value_or(0)));
+        std::uint64_t const wanted = static_cast<std::uint64_t>(s.rows) * static_cast<std::uint64_t>(s.columns) * bits / 8;
+        SAMED_CHECK(check_pixels(path, reader.GetStreamCurrentPosition(), syntax, wanted));
         return s;
     });
 }
@@ -184,8 +220,9 @@ Result<void> check_steps(std::vector<Slice> const& slices, std::string const& fo
     for (std::size_t i = 0; i + 1 < n; ++i) steps.push_back(slices[i + 1].projection - slices[i].projection);
     auto const between = [&](std::size_t i) { return text() << short_name(slices[i].path) << " and " << short_name(slices[i + 1].path); };
     std::vector<double> sorted = steps;
-    std::nth_element(sorted.begin(), sorted.begin() + std::ptrdiff_t(n / 2) - (n == 2 ? 1 : 0), sorted.end());
-    double const step = sorted[n / 2 - (n == 2 ? 1 : 0)];
+    std::size_t const middle = (steps.size() - 1) / 2;  // of two, the shorter: a gap must not pass for the step
+    std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(middle), sorted.end());
+    double const step = sorted[middle];
     constexpr double least = 1e-3;  // positions are written with a thousandth of a millimetre or better
     for (std::size_t i = 0; i + 1 < n; ++i)
         if (steps[i] < least) return fail(ErrorCode::bad_format, "ImagePositionPatient", "one slice a position", between(i) << " lie at the same").in(folder);

@@ -46,7 +46,7 @@ addEventListener("load", async () => {
 def run(*arguments):
     with tempfile.TemporaryDirectory() as home:
         return subprocess.run([chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={home}",
-                               "--virtual-time-budget=8000", "--window-size=1300,800", *arguments], capture_output=True, text=True, timeout=300)
+                               "--virtual-time-budget=8000", "--window-size=1500,900", *arguments], capture_output=True, text=True, timeout=300)
 
 
 with tempfile.TemporaryDirectory() as folder:

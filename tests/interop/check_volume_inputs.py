@@ -19,12 +19,14 @@ try:
     import nibabel
     import numpy
     import pydicom
+    import pydicom.encaps
     import SimpleITK
 except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
 SAMED, MODEL, VOLUME = sys.argv[1:4]
+SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def segment(source, out, *more):
@@ -167,6 +169,7 @@ def malformed(folder, image, out):
 
     def syntax(d):
         d.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
+        d.PixelData = pydicom.encaps.encapsulate([d.PixelData])
 
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
