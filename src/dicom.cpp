@@ -111,7 +111,6 @@ struct Slice {
     double slope = 1, intercept = 0, projection = 0, thickness = 0;
 };
 
-
 Result<void> read_geometry(Elements const& e, Slice& s) {
     SAMED_TRY(s.position, e.numbers<3>("ImagePositionPatient", 0x0020, 0x0032));
     SAMED_TRY(s.orientation, e.numbers<6>("ImageOrientationPatient", 0x0020, 0x0037));
@@ -136,12 +135,15 @@ Result<void> check_pixels(std::string const& path, std::uint64_t at, gdcm::Trans
     SAMED_TRY(File const file, File::open(path));
     unsigned char raw[12] = {};
     SAMED_CHECK(file.read_at(at, raw, 12));
-    bool const big = syntax.GetSwapCode() == gdcm::SwapCode::BigEndian, is_explicit = syntax.GetNegociatedType() == gdcm::TransferSyntax::Explicit;
+    bool const big = syntax.GetSwapCode() == gdcm::SwapCode::BigEndian,
+               is_explicit = syntax.GetNegociatedType() == gdcm::TransferSyntax::Explicit;
     auto const u32 = [&](std::size_t i) {
         return big ? std::uint32_t{raw[i]} << 24 | raw[i + 1] << 16 | raw[i + 2] << 8 | raw[i + 3]
                    : std::uint32_t{raw[i + 3]} << 24 | raw[i + 2] << 16 | raw[i + 1] << 8 | raw[i];
     };
-    auto const damaged = [&](char const* expected, std::uint64_t byte) { return fail(ErrorCode::truncated, "PixelData", expected, "end of file").in(path).at(byte); };
+    auto const damaged = [&](char const* expected, std::uint64_t byte) {
+        return fail(ErrorCode::truncated, "PixelData", expected, "end of file").in(path).at(byte);
+    };
     if (u32(0) != (big ? 0x7fe00010u : 0x00107fe0u)) return fail(ErrorCode::bad_format, "PixelData", "pixels", "none").in(path).at(at);
     bool const wide = is_explicit && raw[4] == 'O';
     std::uint64_t const length = u32(wide ? 8 : 4), begin = at + (wide ? 12 : 8);
@@ -153,7 +155,8 @@ Result<void> check_pixels(std::string const& path, std::uint64_t at, gdcm::Trans
     for (std::uint64_t item = begin; file.size() - item >= 8;) {
         SAMED_CHECK(file.read_at(item, raw, 8));
         if (u32(0) == 0xe0ddfffeu) return {};
-        if (u32(0) != 0xe000fffeu) return fail(ErrorCode::bad_format, "PixelData", "an item or the delimiter", "other bytes").in(path).at(item);
+        if (u32(0) != 0xe000fffeu)
+            return fail(ErrorCode::bad_format, "PixelData", "an item or the delimiter", "other bytes").in(path).at(item);
         if (u32(4) > file.size() - item - 8) return damaged("all bytes of a fragment", item);
         item += 8 + u32(4);
     }
@@ -225,7 +228,8 @@ Result<void> check_steps(std::vector<Slice> const& slices, std::string const& fo
     double const step = sorted[middle];
     constexpr double least = 1e-3;  // positions are written with a thousandth of a millimetre or better
     for (std::size_t i = 0; i + 1 < n; ++i)
-        if (steps[i] < least) return fail(ErrorCode::bad_format, "ImagePositionPatient", "one slice a position", between(i) << " lie at the same").in(folder);
+        if (steps[i] < least)
+            return fail(ErrorCode::bad_format, "ImagePositionPatient", "one slice a position", between(i) << " lie at the same").in(folder);
     for (std::size_t i = 0; i + 1 < n; ++i) {
         double const deviation = std::abs(steps[i] - step);
         if (deviation <= std::max(0.02 * step, 2e-3)) continue;
@@ -250,7 +254,8 @@ Result<void> read_pixels(Slice const& s, float* out) {
         gdcm::TransferSyntax const syntax = reader.GetFile().GetHeader().GetDataSetTransferSyntax();
         char const* const uid = syntax.GetString();
         auto const undecoded = [&] {
-            return fail(ErrorCode::unsupported, "PixelData", "pixels that GDCM decodes", text() << "transfer syntax " << (uid ? uid : "unknown"))
+            return fail(ErrorCode::unsupported, "PixelData", "pixels that GDCM decodes",
+                        text() << "transfer syntax " << (uid ? uid : "unknown"))
                 .in(s.path);
         };
         if (!read) return undecoded();
@@ -258,14 +263,17 @@ Result<void> read_pixels(Slice const& s, float* out) {
         gdcm::PixelFormat const format = image.GetPixelFormat();
         int const bits = format.GetBitsAllocated(), stored = format.GetBitsStored();
         bool const is_signed = format.GetPixelRepresentation() == 1;
-        if (image.GetNumberOfDimensions() < 2 || static_cast<int>(image.GetColumns()) != s.columns || static_cast<int>(image.GetRows()) != s.rows)
+        if (image.GetNumberOfDimensions() < 2 || static_cast<int>(image.GetColumns()) != s.columns ||
+            static_cast<int>(image.GetRows()) != s.rows)
             return fail(ErrorCode::bad_format, "Rows, Columns", text() << s.rows << " x " << s.columns, "another image").in(s.path);
         if ((bits != 8 && bits != 16 && bits != 32) || stored < 1 || stored > bits || format.GetSamplesPerPixel() != 1 ||
             format.GetScalarType() == gdcm::PixelFormat::FLOAT32)
             return fail(ErrorCode::unsupported, "BitsAllocated", "8, 16 or 32 bits of an integer", text() << bits).in(s.path);
-        std::size_t const pixels = static_cast<std::size_t>(s.rows) * static_cast<std::size_t>(s.columns), size = static_cast<std::size_t>(bits) / 8;
+        std::size_t const pixels = static_cast<std::size_t>(s.rows) * static_cast<std::size_t>(s.columns),
+                          size = static_cast<std::size_t>(bits) / 8;
         if (image.GetBufferLength() != pixels * size)
-            return fail(ErrorCode::truncated, "PixelData", text() << pixels * size << " bytes", text() << image.GetBufferLength()).in(s.path);
+            return fail(ErrorCode::truncated, "PixelData", text() << pixels * size << " bytes", text() << image.GetBufferLength())
+                .in(s.path);
         SAMED_TRY(auto bytes, Buffer<char>::allocate(pixels * size));
         if (!image.GetBuffer(bytes.data())) return undecoded();
         std::uint32_t const mask = stored == 32 ? 0xffffffffu : (1u << stored) - 1, sign = is_signed ? 1u << (stored - 1) : 0u;
@@ -288,7 +296,8 @@ public:
     Result<void> read_planes(int first, ViewN<float, 3> out) override {
         auto const count = static_cast<int>(slices_.size());
         if (first < 0 || out.size(0) > count - first)
-            return fail(ErrorCode::out_of_range, "planes", text() << "within 0.." << count, text() << first << " to " << first + out.size(0));
+            return fail(ErrorCode::out_of_range, "planes", text() << "within 0.." << count,
+                        text() << first << " to " << first + out.size(0));
         std::size_t const plane = static_cast<std::size_t>(out.size(1)) * static_cast<std::size_t>(out.size(2));
         for (int k = 0; k < out.size(0); ++k)
             SAMED_CHECK(read_pixels(slices_[static_cast<std::size_t>(first + k)], out.data + static_cast<std::size_t>(k) * plane));
@@ -312,7 +321,8 @@ Result<std::vector<DicomSeries>> list_dicom_series(std::string const& folder) {
     std::vector<std::string> paths;
     for (; at != end; at.increment(code)) {
         if (code) return fail(ErrorCode::io_failure, "read", "a folder", code.message()).in(folder);
-        if (paths.size() == max_files) return fail(ErrorCode::too_large, "folder", text() << "at most " << max_files << " files", "more").in(folder);
+        if (paths.size() == max_files)
+            return fail(ErrorCode::too_large, "folder", text() << "at most " << max_files << " files", "more").in(folder);
         if (at->is_regular_file(code)) paths.push_back(at->path().string());
     }
     std::sort(paths.begin(), paths.end());  // the order of a directory is the file system's

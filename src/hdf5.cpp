@@ -34,7 +34,8 @@ Result<NpyArray> read(std::string const& path, std::string const& dataset, NpyLi
     ::H5T_class_t const kind = type.good() ? ::H5Tget_class(type.get()) : H5T_NO_CLASS;
     if (kind != H5T_INTEGER && kind != H5T_FLOAT) return fail(ErrorCode::unsupported, dataset, "integers or floats", "another type");
     int const rank = space.good() ? ::H5Sget_simple_extent_ndims(space.get()) : -1;
-    if (rank < 1 || rank > static_cast<int>(limits.rank)) return fail(ErrorCode::too_large, dataset, text() << "1 to " << limits.rank << " axes", text() << rank);
+    if (rank < 1 || rank > static_cast<int>(limits.rank))
+        return fail(ErrorCode::too_large, dataset, text() << "1 to " << limits.rank << " axes", text() << rank);
     ::hsize_t sizes[H5S_MAX_RANK] = {};
     ::H5Sget_simple_extent_dims(space.get(), sizes, nullptr);
     NpyArray array;

@@ -128,7 +128,8 @@ template <class SegmentSlice, class Sink>
 Result<VolumeReport> segment_planes(VolumeReader& reader, Recipe const& recipe, SegmentSlice&& segment, Sink&& sink,
                                     VolumeOptions const& options = {}) {
     SliceFrame const frame = options.frame.value_or(choose_frame(recipe, reader.geometry()));
-    if (frame.across != VoxelAxis::z) return fail(ErrorCode::invalid_argument, "frame", "slices across z", name(frame.across)).in(reader.path());
+    if (frame.across != VoxelAxis::z)
+        return fail(ErrorCode::invalid_argument, "frame", "slices across z", name(frame.across)).in(reader.path());
     Dims<3> const size = reader.size();
     std::size_t const pixels = std::size_t(size[1]) * size[2];
     SAMED_TRY(auto values, Buffer<float>::allocate(pixels));
@@ -144,7 +145,8 @@ Result<VolumeReport> segment_planes(VolumeReader& reader, Recipe const& recipe, 
         SAMED_CHECK(reader.read_planes(z, plane));
         SAMED_CHECK(detail::segment_slice(image, z, labels, air, report, segment));
         store_slice(labels, slice(stored, frame, 0));
-        SAMED_CHECK(sink(z, ViewN<float const, 2>{values.data(), {size[1], size[2]}}, ViewN<std::uint8_t const, 2>{maps.data(), {size[1], size[2]}}));
+        SAMED_CHECK(sink(z, ViewN<float const, 2>{values.data(), {size[1], size[2]}},
+                         ViewN<std::uint8_t const, 2>{maps.data(), {size[1], size[2]}}));
         if (options.progress) options.progress(VolumeStage::segment, z + 1, size[0]);
     }
     SAMED_CHECK(reader.check_end());
@@ -153,9 +155,9 @@ Result<VolumeReport> segment_planes(VolumeReader& reader, Recipe const& recipe, 
 
 /// Bytes that a volume takes, known before the run.
 struct VolumePlan {
-    bool streamed = false;       ///< by segment_planes; else the volume and its labels are in memory
-    std::size_t call_bytes = 0;  ///< arena and scratch of one slice
-    std::size_t voxel_bytes = 0; ///< values, labels and the reader's and writer's buffers
+    bool streamed = false;        ///< by segment_planes; else the volume and its labels are in memory
+    std::size_t call_bytes = 0;   ///< arena and scratch of one slice
+    std::size_t voxel_bytes = 0;  ///< values, labels and the reader's and writer's buffers
     std::size_t bytes() const { return call_bytes + voxel_bytes; }
 };
 
@@ -173,8 +175,7 @@ inline VolumePlan plan_volume(Dims<3> const& size, bool streamed, std::size_t ca
 
 /// Peak bytes of `segment_volume` on an opened model, besides the weights.
 template <Variant V>
-    requires(V::semantic)
-VolumePlan plan(OpenModel<V> const& model, Dims<3> const& size, Geometry const& geometry, bool streamed = false) {
+requires(V::semantic) VolumePlan plan(OpenModel<V> const& model, Dims<3> const& size, Geometry const& geometry, bool streamed = false) {
     typename OpenModel<V>::Lease lease(model);
     Recipe const& recipe = model.model().header().recipe;
     auto const image = slice(ViewN<float const, 3>{nullptr, size}, choose_frame(recipe, geometry).across, 0);
@@ -185,9 +186,8 @@ VolumePlan plan(OpenModel<V> const& model, Dims<3> const& size, Geometry const& 
 /// through `resize_via`.
 /// @errors as above, and those of Model::segment
 template <Variant V>
-    requires(V::semantic)
-Result<LabelVolume> segment_volume(OpenModel<V> const& model, Volume const& volume, VolumeOptions const& options = {},
-                                   VolumeReport* report = nullptr) {
+requires(V::semantic) Result<LabelVolume> segment_volume(OpenModel<V> const& model, Volume const& volume, VolumeOptions const& options = {},
+                                                         VolumeReport* report = nullptr) {
     auto const voxels = volume.voxels();
     SAMED_TRY(Recipe const recipe, resolve_intensity(model.model().header().recipe, std::span<float const>(voxels.data, voxels.count())));
     typename OpenModel<V>::Lease lease(model);

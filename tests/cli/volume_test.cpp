@@ -20,8 +20,17 @@ using Json = nlohmann::json;
 namespace {
 
 std::string make_model(Folder const& folder, std::string const& recipe, std::vector<std::string> const& more = {}) {
-    std::vector<std::string> arguments{"convert", "--base", golden("samed_resize/base.pth"), "--adapter", golden("samed_resize/adapter.pth"),
-                                       "--image-size", "80", "--recipe", recipe, "-o", folder / "m.safetensors"};
+    std::vector<std::string> arguments{"convert",
+                                       "--base",
+                                       golden("samed_resize/base.pth"),
+                                       "--adapter",
+                                       golden("samed_resize/adapter.pth"),
+                                       "--image-size",
+                                       "80",
+                                       "--recipe",
+                                       recipe,
+                                       "-o",
+                                       folder / "m.safetensors"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     samed_ok(arguments);
     return folder / "m.safetensors";
@@ -45,8 +54,12 @@ TEST_SUITE("cli/volume") {
         Folder const folder;
         std::string const model = make_model(folder, folder.write("r.json", unit_window)), input = golden("nifti/int16.nii");
         auto const call = [&](std::string const& name, std::vector<std::string> const& more) {
-            std::vector<std::string> arguments{"segment", "-m", model, input, "-o", folder / (name + ".nii"), "--statistics", folder / (name + ".json"),
-                                               "--report", folder / (name + ".html"), "--overlay", folder / (name + ".png")};
+            std::vector<std::string> arguments{"segment",      "-m",
+                                               model,          input,
+                                               "-o",           folder / (name + ".nii"),
+                                               "--statistics", folder / (name + ".json"),
+                                               "--report",     folder / (name + ".html"),
+                                               "--overlay",    folder / (name + ".png")};
             arguments.insert(arguments.end(), more.begin(), more.end());
             return samed_ok(arguments);
         };
@@ -96,8 +109,8 @@ TEST_SUITE("cli/volume") {
         std::string const model = make_model(folder, folder.write("r.json", unit_window)), input = golden("nifti/int16.nii");
         samed_ok({"segment", "-m", model, input, "-o", folder / "plain.nii", "--statistics", folder / "plain.json"});
         CHECK(!contains(slurp(folder / "plain.json"), "removed_components"));
-        Outcome const o = samed_ok({"segment", "-m", model, input, "-o", folder / "clean.nii", "--statistics", folder / "clean.json", "--keep-largest",
-                                    "--fill-holes"});
+        Outcome const o = samed_ok({"segment", "-m", model, input, "-o", folder / "clean.nii", "--statistics", folder / "clean.json",
+                                    "--keep-largest", "--fill-holes"});
         CHECK(contains(o.out, "components removed"));
         Json const clean = Json::parse(slurp(folder / "clean.json"));
         for (Json const& row : clean["classes"]) CHECK(row["components"].get<int>() <= 1);
@@ -113,7 +126,8 @@ TEST_SUITE("cli/volume") {
         auto const before = folder.names();
         CHECK(contains(samed_ok({"segment", "-m", model, input, "-o", folder / "l.nii", "--plan"}).out, "MiB above the weights"));
         for (char const* option : {"--statistics", "--report", "--entropy"})
-            CHECK(run_samed({"segment", "-m", model, golden("../image/data/grey.png"), "-o", folder / "l.npy", option, folder / "x.npy"}).code == 2);
+            CHECK(run_samed({"segment", "-m", model, golden("../image/data/grey.png"), "-o", folder / "l.npy", option, folder / "x.npy"})
+                      .code == 2);
         CHECK(run_samed({"segment", "-m", model, input, "-o", folder / "l.nii", "--series", "1"}).code == 2);
         CHECK(run_samed({"segment", "-m", model, folder / ".", "-o", folder / "l.nii"}).code == 2);
         CHECK(folder.names() == before);
@@ -139,8 +153,8 @@ TEST_SUITE("cli/volume") {
             REQUIRE(samed::write_npy(folder / (std::string("p/") + name), {1, 2, 2}, a.data()).has_value());
             REQUIRE(samed::write_npy(folder / (std::string("r/") + name), {1, 2, 2}, (name[0] == 'o' ? a : b).data()).has_value());
         }
-        Outcome const o = samed_ok({"eval", "--prediction", folder / "p", "--reference", folder / "r", "--csv", folder / "s.csv", "--markdown", folder / "s.md",
-                                    "--json-file", folder / "s.json", "--tolerance", "0.5"});
+        Outcome const o = samed_ok({"eval", "--prediction", folder / "p", "--reference", folder / "r", "--csv", folder / "s.csv",
+                                    "--markdown", folder / "s.md", "--json-file", folder / "s.json", "--tolerance", "0.5"});
         CHECK(contains(o.out, "2 cases"));
         Json const json = Json::parse(slurp(folder / "s.json"));
         REQUIRE(json["cases"].size() == 2);

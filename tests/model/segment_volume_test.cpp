@@ -33,19 +33,19 @@ TEST_SUITE("segment_volume") {
         for (VoxelAxis axis : {VoxelAxis::x, VoxelAxis::y, VoxelAxis::z}) {
             int next = 0;
             std::vector<int> told;
-            auto const labels = samed::segment_volume(
-                volume, samed::Recipe{},
-                [&](ImageView<float const> image, int index, LabelMap out) -> samed::Result<void> {
-                    CHECK(index == next++);
-                    for (int y = 0; y < image.height; ++y)
-                        for (int x = 0; x < image.width; ++x) out(y, x) = static_cast<std::uint8_t>(image(y, x) + 7);
-                    return {};
-                },
-                {samed::SliceFrame{axis}, [&](samed::VolumeStage stage, int done, int total) {
-                     CHECK(stage == samed::VolumeStage::segment);
-                     CHECK(total == samed::slice_count(volume.voxels(), axis));
-                     told.push_back(done);
-                 }});
+            auto const labels = samed::segment_volume(volume, samed::Recipe{},
+                                                      [&](ImageView<float const> image, int index, LabelMap out) -> samed::Result<void> {
+                                                          CHECK(index == next++);
+                                                          for (int y = 0; y < image.height; ++y)
+                                                              for (int x = 0; x < image.width; ++x)
+                                                                  out(y, x) = static_cast<std::uint8_t>(image(y, x) + 7);
+                                                          return {};
+                                                      },
+                                                      {samed::SliceFrame{axis}, [&](samed::VolumeStage stage, int done, int total) {
+                                                           CHECK(stage == samed::VolumeStage::segment);
+                                                           CHECK(total == samed::slice_count(volume.voxels(), axis));
+                                                           told.push_back(done);
+                                                       }});
             REQUIRE(labels.has_value());
             CHECK(static_cast<int>(told.size()) == next);
             CHECK(told.back() == next);
@@ -98,8 +98,12 @@ TEST_SUITE("segment_volume") {
                     REQUIRE(geometry.has_value());
                     auto volume = samed::Volume::allocate(n[2], n[1], n[0], *geometry);
                     REQUIRE(volume.has_value());
-                    auto const place = [&](int x, int y, int z, std::size_t r) { return affine[r][0] * x + affine[r][1] * y + affine[r][2] * z + affine[r][3]; };
-                    auto const value = [&](int x, int y, int z) { return phantom(place(x, y, z, 0), place(x, y, z, 1), place(x, y, z, 2)); };
+                    auto const place = [&](int x, int y, int z, std::size_t r) {
+                        return affine[r][0] * x + affine[r][1] * y + affine[r][2] * z + affine[r][3];
+                    };
+                    auto const value = [&](int x, int y, int z) {
+                        return phantom(place(x, y, z, 0), place(x, y, z, 1), place(x, y, z, 2));
+                    };
                     for (int z = 0; z < n[2]; ++z)
                         for (int y = 0; y < n[1]; ++y)
                             for (int x = 0; x < n[0]; ++x) volume->voxels()(z, y, x) = value(x, y, z);
@@ -143,7 +147,8 @@ TEST_SUITE("segment_volume") {
                     REQUIRE(header.has_value());
                     samed::VolumeReader reader("memory", *header, *geometry, std::make_unique<Planes>(*volume));
                     std::vector<std::uint8_t> streamed;
-                    auto const sink = [&](int, samed::ViewN<float const, 2>, samed::ViewN<std::uint8_t const, 2> plane) -> samed::Result<void> {
+                    auto const sink = [&](int, samed::ViewN<float const, 2>,
+                                          samed::ViewN<std::uint8_t const, 2> plane) -> samed::Result<void> {
                         streamed.insert(streamed.end(), plane.begin(), plane.end());
                         return {};
                     };
@@ -200,7 +205,8 @@ TEST_SUITE("segment_volume") {
         auto const plan = samed::plan(*model, {2, 30, 40}, volume.geometry());
         CHECK(plan.call_bytes > 80 * 80 * 3 * sizeof(float));
         CHECK(plan.bytes() > plan.call_bytes + 2 * 30 * 40 * 5);
-        CHECK(samed::plan(*model, {2000, 30, 40}, volume.geometry(), true).bytes() == samed::plan(*model, {2, 30, 40}, volume.geometry(), true).bytes());
+        CHECK(samed::plan(*model, {2000, 30, 40}, volume.geometry(), true).bytes() ==
+              samed::plan(*model, {2, 30, 40}, volume.geometry(), true).bytes());
         samed::OpenModel<samed::variants::Samed<>>::Lease lease(*model);
         std::vector<std::uint8_t> expected(30 * 40);
         int largest = 0;

@@ -16,10 +16,12 @@ using namespace samed;
 
 namespace {
 
-LabelStatistics::Row row_of(std::vector<std::uint8_t> const& labels, std::vector<float> const& values, int nz, int ny, int nx, std::size_t label) {
+LabelStatistics::Row row_of(std::vector<std::uint8_t> const& labels, std::vector<float> const& values, int nz, int ny, int nx,
+                            std::size_t label) {
     LabelStatistics s;
     std::size_t const plane = static_cast<std::size_t>(ny * nx);
-    for (std::size_t z = 0; z < static_cast<std::size_t>(nz); ++z) s.add({values.data() + z * plane, {ny, nx}}, {labels.data() + z * plane, {ny, nx}});
+    for (std::size_t z = 0; z < static_cast<std::size_t>(nz); ++z)
+        s.add({values.data() + z * plane, {ny, nx}}, {labels.data() + z * plane, {ny, nx}});
     return s.rows({0.5, 2, 10})[label];
 }
 

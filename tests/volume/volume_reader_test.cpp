@@ -38,13 +38,25 @@ std::string data(bool big = false) {
 using Lines = std::vector<std::string>;
 
 Lines nrrd() {
-    return {"NRRD0004", "# a comment", "type: short", "dimension: 3", "space: left-posterior-superior", "sizes: 3 2 2",
-            "space directions: (0.5,0,0) (0,2,0) (0,0,4)", "kinds: domain domain domain", "endian: little", "encoding: raw", "space origin: (-1,-2,3)"};
+    return {"NRRD0004",
+            "# a comment",
+            "type: short",
+            "dimension: 3",
+            "space: left-posterior-superior",
+            "sizes: 3 2 2",
+            "space directions: (0.5,0,0) (0,2,0) (0,0,4)",
+            "kinds: domain domain domain",
+            "endian: little",
+            "encoding: raw",
+            "space origin: (-1,-2,3)"};
 }
 Lines meta() {
-    return {"ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False", "CompressedData = False",
-            "TransformMatrix = 1 0 0 0 1 0 0 0 1", "Offset = -1 -2 3", "CenterOfRotation = 0 0 0", "ElementSpacing = 0.5 2 4", "DimSize = 3 2 2",
-            "ElementType = MET_SHORT", "ElementDataFile = LOCAL"};
+    return {"ObjectType = Image",       "NDims = 3",
+            "BinaryData = True",        "BinaryDataByteOrderMSB = False",
+            "CompressedData = False",   "TransformMatrix = 1 0 0 0 1 0 0 0 1",
+            "Offset = -1 -2 3",         "CenterOfRotation = 0 0 0",
+            "ElementSpacing = 0.5 2 4", "DimSize = 3 2 2",
+            "ElementType = MET_SHORT",  "ElementDataFile = LOCAL"};
 }
 std::string joined(Lines const& lines, char const* end = "") {
     std::string out;
@@ -55,8 +67,10 @@ std::string joined(Lines const& lines, char const* end = "") {
 Lines edited(Lines lines, std::string const& field, std::string const& with) {
     for (std::size_t i = 0; i < lines.size(); ++i)
         if (lines[i].rfind(field, 0) == 0) {
-            if (with.empty()) lines.erase(lines.begin() + std::ptrdiff_t(i));
-            else lines[i] = with;
+            if (with.empty())
+                lines.erase(lines.begin() + std::ptrdiff_t(i));
+            else
+                lines[i] = with;
             return lines;
         }
     lines.insert(lines.end() - (lines.back().rfind("ElementDataFile", 0) == 0 ? 1 : 0), with);
@@ -96,13 +110,15 @@ TEST_SUITE("volume/volume_reader") {
         folder.write("d.raw", data());
         check_content(folder.write("d.nhdr", joined(edited(nrrd(), "data file", "data file: d.raw"))), AffineSource::nrrd);
         folder.write("e.raw.gz", gzipped("xyz" + data()));
-        check_content(folder.write("e.nhdr", joined(edited(edited(gzip, "data file", "data file: ./e.raw.gz"), "byte skip", "byte skip: 3"))),
-                      AffineSource::nrrd);
+        check_content(
+            folder.write("e.nhdr", joined(edited(edited(gzip, "data file", "data file: ./e.raw.gz"), "byte skip", "byte skip: 3"))),
+            AffineSource::nrrd);
         folder.write("f.raw", "any header" + data());
         check_content(folder.write("f.nhdr", joined(edited(edited(nrrd(), "data file", "datafile: f.raw"), "byte skip", "byte skip: -1"))),
                       AffineSource::nrrd);
         auto ras = edited(nrrd(), "space:", "space: RAS");
-        ras = edited(edited(ras, "space directions", "space directions: (-0.5, 0, 0) (0,-2,0) (0,0,4)"), "space origin", "space origin: (1,2,3)");
+        ras = edited(edited(ras, "space directions", "space directions: (-0.5, 0, 0) (0,-2,0) (0,0,4)"), "space origin",
+                     "space origin: (1,2,3)");
         check_content(folder.write("g.nrrd", joined(ras, "\n") + data()), AffineSource::nrrd);
     }
 
@@ -116,9 +132,11 @@ TEST_SUITE("volume/volume_reader") {
         folder.write("d.raw", data());
         check_content(folder.write("d.mhd", joined(edited(meta(), "ElementDataFile", "ElementDataFile = d.raw"))), AffineSource::metaimage);
         folder.write("e.zraw", zlib_stream(data()));
-        check_content(folder.write("e.mhd", joined(edited(zipped, "ElementDataFile", "ElementDataFile = e.zraw"))), AffineSource::metaimage);
+        check_content(folder.write("e.mhd", joined(edited(zipped, "ElementDataFile", "ElementDataFile = e.zraw"))),
+                      AffineSource::metaimage);
         folder.write("f.raw", "front" + data());
-        check_content(folder.write("f.mhd", joined(edited(edited(meta(), "ElementDataFile", "ElementDataFile = f.raw"), "HeaderSize", "HeaderSize = -1"))),
+        check_content(folder.write("f.mhd", joined(edited(edited(meta(), "ElementDataFile", "ElementDataFile = f.raw"), "HeaderSize",
+                                                          "HeaderSize = -1"))),
                       AffineSource::metaimage);
     }
 
@@ -137,7 +155,8 @@ TEST_SUITE("volume/volume_reader") {
 
     TEST_CASE("a fourth dimension needs the number of a volume; labels must be whole numbers") {
         Folder const folder;
-        auto lines = edited(edited(edited(meta(), "NDims", "NDims = 4"), "DimSize", "DimSize = 3 2 1 2"), "ElementSpacing", "ElementSpacing = 1 1 1 1");
+        auto lines = edited(edited(edited(meta(), "NDims", "NDims = 4"), "DimSize", "DimSize = 3 2 1 2"), "ElementSpacing",
+                            "ElementSpacing = 1 1 1 1");
         lines = edited(edited(lines, "TransformMatrix", "TransformMatrix = 1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"), "Offset", "Offset = 0 0 0 0");
         auto const path = folder.write("a.mha", joined(lines) + data());
         CHECK(Volume::read(path).error().code == ErrorCode::unsupported);
@@ -256,13 +275,15 @@ TEST_SUITE("volume/volume_reader") {
             {"a matrix of 4", E::bad_format, "TransformMatrix", m("TransformMatrix", "TransformMatrix = 1 0 0 1")},
             {"a singular matrix", E::bad_format, "TransformMatrix", m("TransformMatrix", "TransformMatrix = 1 0 0 1 0 0 0 0 1")},
             {"zlib that is none", E::bad_format, "gzip", m("CompressedData", "CompressedData = True")},
-            {"zlib cut", E::truncated, "gzip", joined(edited(meta(), "CompressedData", "CompressedData = True")) + zlib_stream(data()).substr(0, 9)},
+            {"zlib cut", E::truncated, "gzip",
+             joined(edited(meta(), "CompressedData", "CompressedData = True")) + zlib_stream(data()).substr(0, 9)},
             {"zlib of fewer voxels", E::truncated, "gzip",
              joined(edited(meta(), "CompressedData", "CompressedData = True")) + zlib_stream(data().substr(0, 22))},
             {"zlib with more behind", E::bad_format, "gzip",
              joined(edited(meta(), "CompressedData", "CompressedData = True")) + zlib_stream(data()) + "x"},
             {"zlib bomb", E::too_large, "gzip",
-             joined(edited(meta(), "CompressedData", "CompressedData = True")) + zlib_stream(data() + std::string(std::size_t{1} << 24, '\0'))},
+             joined(edited(meta(), "CompressedData", "CompressedData = True")) +
+                 zlib_stream(data() + std::string(std::size_t{1} << 24, '\0'))},
             {"a list of files", E::unsupported, "ElementDataFile", m("ElementDataFile", "ElementDataFile = LIST")},
             {"a pattern of files", E::unsupported, "ElementDataFile", m("ElementDataFile", "ElementDataFile = a%03d.raw 1 2 1")},
             {"an absolute data file", E::unsupported, "ElementDataFile", m("ElementDataFile", "ElementDataFile = /etc/passwd")},

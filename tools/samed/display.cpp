@@ -16,7 +16,6 @@ char opposite(char side) {
 
 namespace {
 
-
 /// @param row, column  sides towards which the slice's row and column indices grow
 SliceView view_for(char row, char column) {
     auto const upright = [](char side) { return side == 'S' || side == 'I' ? 2 : side == 'A' || side == 'P' ? 1 : 0; };
@@ -95,7 +94,8 @@ SliceView slice_view(Geometry const& geometry, VoxelAxis across) {
 std::vector<int> shown_slices(int total, int most) {
     int const shown = std::min(total, most);
     std::vector<int> out;
-    for (int i = 0; i < shown; ++i) out.push_back(static_cast<int>((2LL * i + 1) * total / (2 * shown)));  // the middle of each of `shown` parts
+    for (int i = 0; i < shown; ++i)
+        out.push_back(static_cast<int>((2LL * i + 1) * total / (2 * shown)));  // the middle of each of `shown` parts
     return out;
 }
 

@@ -99,7 +99,8 @@ Json summary_json(Summary const& summary) {
                            {"reference_voxels", c.reference_voxels},
                            {"authors", score_json(c.authors)},
                            {"textbook", score_json(c.textbook)}});
-    return {{"classes", classes}, {"mean", {{"authors", score_json(summary.authors_mean)}, {"textbook", score_json(summary.textbook_mean)}}}};
+    return {{"classes", classes},
+            {"mean", {{"authors", score_json(summary.authors_mean)}, {"textbook", score_json(summary.textbook_mean)}}}};
 }
 
 Json cohort_json(Options const& o, Cohort const& cohort) {
@@ -130,7 +131,8 @@ std::string digits(std::optional<double> const& v, char const* format) {
 std::string cohort_csv(Cohort const& cohort) {
     std::string out = "case,label,prediction_voxels,reference_voxels";
     for (char const* convention : {"authors", "textbook"})
-        for (char const* score : {"dice", "hd95_voxels", "hd95_mm", "hd_mm", "assd_mm", "nsd"}) out += std::string(",") + convention + "_" + score;
+        for (char const* score : {"dice", "hd95_voxels", "hd95_mm", "hd_mm", "assd_mm", "nsd"})
+            out += std::string(",") + convention + "_" + score;
     out += "\n";
     auto const add = [&](std::string name, std::string const& label, ClassScore const& c) {
         for (std::size_t at = 0; (at = name.find('"', at)) != std::string::npos; at += 2) name.insert(at, 1, '"');
@@ -161,12 +163,17 @@ std::string cohort_csv(Cohort const& cohort) {
 /// The means over the cases as a table for people, one row a class.
 std::string cohort_markdown(Options const& o, Cohort const& cohort) {
     Summary const means = cohort.means();
-    std::string out = std::to_string(cohort.cases.size()) + " cases. Authors: SAMed's test (a false alarm counts 1, a correct absence 0); textbook: 0 and 1, distances to an empty mask undefined. NSD at " +
+    std::string out = std::to_string(cohort.cases.size()) +
+                      " cases. Authors: SAMed's test (a false alarm counts 1, a correct absence 0); textbook: 0 and 1, distances to an "
+                      "empty mask undefined. NSD at " +
                       digits(o.tolerance, "%g") + " mm.\n\n";
-    out += "| class | DSC authors | DSC textbook | HD95 mm authors | HD95 mm textbook | HD mm | ASSD mm | NSD |\n|---|---|---|---|---|---|---|---|\n";
+    out +=
+        "| class | DSC authors | DSC textbook | HD95 mm authors | HD95 mm textbook | HD mm | ASSD mm | NSD "
+        "|\n|---|---|---|---|---|---|---|---|\n";
     auto const add = [&](std::string const& name, Score const& a, Score const& t) {
         out += "| " + name + " | " + digits(a.dice, "%.4f") + " | " + digits(t.dice, "%.4f") + " | " + digits(a.hd95_mm, "%.3f") + " | " +
-               digits(t.hd95_mm, "%.3f") + " | " + digits(t.hd_mm, "%.3f") + " | " + digits(t.assd_mm, "%.3f") + " | " + digits(t.nsd, "%.4f") + " |\n";
+               digits(t.hd95_mm, "%.3f") + " | " + digits(t.hd_mm, "%.3f") + " | " + digits(t.assd_mm, "%.3f") + " | " +
+               digits(t.nsd, "%.4f") + " |\n";
     };
     for (ClassScore const& c : means.classes) add(std::to_string(c.label), c.authors, c.textbook);
     add("mean", means.authors_mean, means.textbook_mean);
@@ -174,9 +181,10 @@ std::string cohort_markdown(Options const& o, Cohort const& cohort) {
 }
 
 void print_row(std::string const& name, Score const& a, Score const& t) {
-    std::printf("%-8s | %7s %8s %8s | %7s %8s %8s %8s %8s %7s\n", name.c_str(), digits(a.dice, "%.4f").c_str(), digits(a.hd95_voxels, "%.3f").c_str(),
-                digits(a.hd95_mm, "%.3f").c_str(), digits(t.dice, "%.4f").c_str(), digits(t.hd95_voxels, "%.3f").c_str(),
-                digits(t.hd95_mm, "%.3f").c_str(), digits(t.hd_mm, "%.3f").c_str(), digits(t.assd_mm, "%.3f").c_str(), digits(t.nsd, "%.4f").c_str());
+    std::printf("%-8s | %7s %8s %8s | %7s %8s %8s %8s %8s %7s\n", name.c_str(), digits(a.dice, "%.4f").c_str(),
+                digits(a.hd95_voxels, "%.3f").c_str(), digits(a.hd95_mm, "%.3f").c_str(), digits(t.dice, "%.4f").c_str(),
+                digits(t.hd95_voxels, "%.3f").c_str(), digits(t.hd95_mm, "%.3f").c_str(), digits(t.hd_mm, "%.3f").c_str(),
+                digits(t.assd_mm, "%.3f").c_str(), digits(t.nsd, "%.4f").c_str());
 }
 
 /// Name of a case: the file's without the endings that readers know.
@@ -219,7 +227,8 @@ Result<Cohort> compare_all(Options const& o) {
     SAMED_TRY(auto const predictions, cases_of(o.prediction));
     SAMED_TRY(auto const references, cases_of(o.reference));
     for (auto const& [name, path] : references)
-        if (!predictions.count(name)) return fail(ErrorCode::invalid_argument, "cases", text() << "a prediction for " << name, "none").in(o.prediction);
+        if (!predictions.count(name))
+            return fail(ErrorCode::invalid_argument, "cases", text() << "a prediction for " << name, "none").in(o.prediction);
     for (auto const& [name, path] : predictions) {
         auto const reference = references.find(name);
         if (reference == references.end())
@@ -249,7 +258,8 @@ Result<void> run(Options const& o) {
     Summary const means = cohort.means();
     std::printf("%zu case%s, NSD at %g mm\n", cohort.cases.size(), cohort.cases.size() == 1 ? "" : "s", o.tolerance);
     std::printf("%-8s | %-25s | %s\n", "", "authors' table", "textbook");
-    std::printf("%-8s | %7s %8s %8s | %7s %8s %8s %8s %8s %7s\n", "class", "DSC", "HD95 vox", "HD95 mm", "DSC", "HD95 vox", "HD95 mm", "HD mm", "ASSD mm", "NSD");
+    std::printf("%-8s | %7s %8s %8s | %7s %8s %8s %8s %8s %7s\n", "class", "DSC", "HD95 vox", "HD95 mm", "DSC", "HD95 vox", "HD95 mm",
+                "HD mm", "ASSD mm", "NSD");
     for (ClassScore const& c : means.classes) print_row(std::to_string(c.label), c.authors, c.textbook);
     print_row("mean", means.authors_mean, means.textbook_mean);
     return {};
@@ -259,7 +269,8 @@ Result<void> run(Options const& o) {
 
 void add_eval(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
-    CLI::App* const c = app.add_subcommand("eval", "Compare labels with reference labels, one case or a folder of them: DSC, HD95, HD, ASSD, NSD");
+    CLI::App* const c =
+        app.add_subcommand("eval", "Compare labels with reference labels, one case or a folder of them: DSC, HD95, HD, ASSD, NSD");
     c->add_option("--prediction", o->prediction, "labels: .nii, .nii.gz, .nrrd, .mha or .npy; or a folder of them")->required();
     c->add_option("--reference", o->reference, "reference labels of the same size and place; a folder with the same names")->required();
     c->add_option("--spacing", o->spacing, "edges of a voxel along x, y and z in mm, instead of the reference's (for .npy)")

@@ -24,8 +24,7 @@ std::string base64(std::string const& bytes) {
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
         auto const byte = [&](std::size_t k) { return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u; };
         unsigned const three = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (int k = 0; k < 4; ++k)
-            out += i + static_cast<std::size_t>(k) > bytes.size() ? '=' : digits[three >> (18 - 6 * k) & 63];
+        for (int k = 0; k < 4; ++k) out += i + static_cast<std::size_t>(k) > bytes.size() ? '=' : digits[three >> (18 - 6 * k) & 63];
     }
     return out;
 }
@@ -48,7 +47,10 @@ Json rows_json(ReportFacts const& f) {
     for (std::size_t k = 1; k < f.rows.size(); ++k) {
         auto const& r = f.rows[k];
         if (k >= f.names.size() && r.voxels == 0) continue;
-        Json row = {{"label", k}, {"name", k < f.names.size() ? f.names[k] : "label " + std::to_string(k)}, {"voxels", r.voxels}, {"ml", r.volume_ml}};
+        Json row = {{"label", k},
+                    {"name", k < f.names.size() ? f.names[k] : "label " + std::to_string(k)},
+                    {"voxels", r.voxels},
+                    {"ml", r.volume_ml}};
         row["mean"] = r.voxels ? Json(r.mean) : Json(nullptr);
         row["sd"] = r.voxels ? Json(r.sd) : Json(nullptr);
         row["box_first"] = r.voxels ? Json(r.first) : Json(nullptr);
@@ -60,7 +62,7 @@ Json rows_json(ReportFacts const& f) {
 }
 
 Json run_json(ReportFacts const& f) {
-    Json run = {{"input", f.input},         {"model", f.model},       {"recipe", f.recipe}, {"space", f.space},
+    Json run = {{"input", f.input},       {"model", f.model},        {"recipe", f.recipe},     {"space", f.space},
                 {"slices", f.run.slices}, {"air_slices", f.run.air}, {"streamed", f.streamed}, {"version", f.version}};
     if (f.kept_largest) run["removed_components"] = {{"components", f.largest.components}, {"voxels", f.largest.voxels}};
     if (f.filled_holes) run["filled_holes"] = {{"holes", f.holes.components}, {"voxels", f.holes.voxels}};
@@ -119,9 +121,9 @@ Result<std::string> report_html(ReportFacts const& f, SlicePictures const& pictu
                         {"right", letter(v.left == 0 ? '\0' : opposite(v.left))},
                         {"top", letter(v.top)},
                         {"bottom", letter(v.top == 0 ? '\0' : opposite(v.top))}};
-    Json const data = {{"run", run_json(f)},   {"rows", rows_json(f)},        {"names", f.names},   {"colours", colours},
-                       {"slices", slices},     {"total", pictures.total_},    {"edges", edges},     {"aspect", pictures.aspect_},
-                       {"axis", name(v.frame.across)}};
+    Json const data = {{"run", run_json(f)}, {"rows", rows_json(f)},       {"names", f.names},
+                       {"colours", colours}, {"slices", slices},           {"total", pictures.total_},
+                       {"edges", edges},     {"aspect", pictures.aspect_}, {"axis", name(v.frame.across)}};
     return std::string(report_page_start) + script_json(data) + report_page_end;
 }
 

@@ -20,8 +20,8 @@ namespace samed::tool {
 class SlicePictures {
 public:
     /// @param spacing_mm  of the voxel grid along x, y, z
-    SlicePictures(SliceView const& view, int total, std::array<double, 3> const& spacing_mm, std::vector<Rgb> colours, std::array<float, 2> window,
-                  bool for_sheet, bool for_report);
+    SlicePictures(SliceView const& view, int total, std::array<double, 3> const& spacing_mm, std::vector<Rgb> colours,
+                  std::array<float, 2> window, bool for_sheet, bool for_report);
 
     /// @param image, labels  as stored, see `slice`
     /// @errors out_of_memory

@@ -68,13 +68,15 @@ Result<void> check_output(SegmentOptions const& o, Input const& input) {
         return fail(ErrorCode::invalid_argument, "--output", ".npy or .png", "NIfTI, but the input has no geometry").in(path);
     if (png && input.is_volume())
         return fail(ErrorCode::invalid_argument, "--output", ".npy, .nii or .nii.gz for a volume", ".png").in(path);
-    bool const for_volumes = !(o.statistics + o.report + o.entropy + o.margin + o.colour_table + o.itksnap + o.dcmqi).empty() || o.keep_largest ||
-                             o.fill_holes || o.plan;
+    bool const for_volumes = !(o.statistics + o.report + o.entropy + o.margin + o.colour_table + o.itksnap + o.dcmqi).empty() ||
+                             o.keep_largest || o.fill_holes || o.plan;
     if (for_volumes && !input.is_volume())
-        return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps, tables, cleaning and plans", "an image").in(o.input);
+        return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps, tables, cleaning and plans", "an image")
+            .in(o.input);
     for (std::string const* map : {&o.entropy, &o.margin})
         if (!map->empty() && !has_extension(*map, ".npy") && !(is_nifti(*map) && input.kind == Input::Kind::volume))
-            return fail(ErrorCode::unsupported, "--entropy, --margin", ".npy, or .nii for a volume with geometry", "another extension").in(*map);
+            return fail(ErrorCode::unsupported, "--entropy, --margin", ".npy, or .nii for a volume with geometry", "another extension")
+                .in(*map);
     auto const outputs = o.outputs();
     for (std::size_t i = 0; i < outputs.size(); ++i) {
         if (outputs[i]->empty()) continue;
@@ -150,7 +152,8 @@ Result<void> run(SegmentOptions const& o) {
             return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
         if (!input.is_volume()) return fail(ErrorCode::invalid_argument, "--slice-axis", "a volume", "a 2-D image");
     }
-    if (input.is_volume() && !prompts.prompts().empty()) return fail(ErrorCode::invalid_argument, "--point, --box", "a 2-D image", "a volume");
+    if (input.is_volume() && !prompts.prompts().empty())
+        return fail(ErrorCode::invalid_argument, "--point, --box", "a 2-D image", "a volume");
     AnyOptions options;
     options.threads = o.threads;
     options.precision = o.precision;
@@ -172,7 +175,10 @@ void add_segment(CLI::App& app, int& code) {
     CLI::App* const c = app.add_subcommand("segment", "Label an image or a volume, or cut out what a point or a box shows");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapter, "adapter file made by convert --adapter-only");
-    c->add_option("input", o->input, "PNG, JPEG, BMP; .npy, .npz, .h5 (\"image\") as [h, w] or [slices, h, w]; NIfTI, NRRD, MetaImage; a folder with a DICOM series")->required();
+    c->add_option(
+         "input", o->input,
+         "PNG, JPEG, BMP; .npy, .npz, .h5 (\"image\") as [h, w] or [slices, h, w]; NIfTI, NRRD, MetaImage; a folder with a DICOM series")
+        ->required();
     c->add_option("-o,--output", o->output,
                   "labels, 0 = background: .nii or .nii.gz (in the input's space; of NIfTI, byte for byte), .npy, "
                   ".png (2-D; a prompted mask is 0 and 255)")
@@ -200,10 +206,13 @@ void add_segment(CLI::App& app, int& code) {
     c->add_option("--box", o->box, "x0,y0,x1,y1 in pixels");
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
-    c->add_option("--slice-axis", o->slice_axis, "x, y or z of the voxel grid, slices as they are stored (default: the model's axes where it has some, else the axis of the largest "
-                  "spacing, else z)");
+    c->add_option(
+        "--slice-axis", o->slice_axis,
+        "x, y or z of the voxel grid, slices as they are stored (default: the model's axes where it has some, else the axis of the largest "
+        "spacing, else z)");
     c->add_option("--volume", o->volume, "which volume of a 4-D file, from 0");
-    c->add_option("--series", o->series, "which series of a DICOM folder: its UID, or its number in the list that is shown without this option");
+    c->add_option("--series", o->series,
+                  "which series of a DICOM folder: its UID, or its number in the list that is shown without this option");
     c->footer(
         "Examples:\n  samed segment -m model.safetensors ct.nii.gz -o labels.nii.gz --overlay sheet.png\n"
         "  samed segment -m sam.safetensors photo.jpg --point 320,240,1 -o mask.png");

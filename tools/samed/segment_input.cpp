@@ -60,13 +60,15 @@ Result<VolumeReader> open_series(std::string const& folder, std::string const& s
     if (list.size() > 1 && series.empty()) {
         std::fprintf(stderr, "%s has %zu series; choose one with --series NUMBER or UID:\n", folder.c_str(), list.size());
         for (std::size_t i = 0; i < list.size(); ++i)
-            std::fprintf(stderr, "%4zu  %-4s %5zu files  %s  %s\n", i + 1, list[i].modality.c_str(), list[i].files.size(), list[i].uid.c_str(),
-                         list[i].description.c_str());
+            std::fprintf(stderr, "%4zu  %-4s %5zu files  %s  %s\n", i + 1, list[i].modality.c_str(), list[i].files.size(),
+                         list[i].uid.c_str(), list[i].description.c_str());
     }
     return open_dicom_series(folder, series);
 #else
     (void)series;
-    return fail(ErrorCode::unsupported, "input", "a file", "a folder: this build has no DICOM").in(folder).advise("install GDCM and build again");
+    return fail(ErrorCode::unsupported, "input", "a file", "a folder: this build has no DICOM")
+        .in(folder)
+        .advise("install GDCM and build again");
 #endif
 }
 
@@ -106,7 +108,8 @@ Result<Input> read_input(std::string const& path, InputOptions const& options) {
     bool const folder = std::filesystem::is_directory(path, code);
     if (!options.series.empty() && !folder) return fail(ErrorCode::invalid_argument, "--series", "a folder as input", path);
     if (folder || VolumeReader::knows(path)) {
-        if (folder && options.number) return fail(ErrorCode::invalid_argument, "--volume", "a file with four dimensions", "a folder").in(path);
+        if (folder && options.number)
+            return fail(ErrorCode::invalid_argument, "--volume", "a file with four dimensions", "a folder").in(path);
         SAMED_TRY(auto reader, folder ? open_series(path, options.series) : VolumeReader::open(path, options.number));
         Input in;
         in.kind = Input::Kind::volume;
@@ -121,7 +124,9 @@ Result<Input> read_input(std::string const& path, InputOptions const& options) {
     if (is_array(path)) return read_array(path);
     for (char const* extension : {".png", ".jpg", ".jpeg", ".bmp"})
         if (has_extension(path, extension)) return read_picture_input(path);
-    return fail(ErrorCode::unsupported, "input", ".png, .jpg, .bmp, .npy, .npz, .h5, .nii, .nrrd, .mha or a folder of DICOM files", "another extension").in(path);
+    return fail(ErrorCode::unsupported, "input", ".png, .jpg, .bmp, .npy, .npz, .h5, .nii, .nrrd, .mha or a folder of DICOM files",
+                "another extension")
+        .in(path);
 }
 
 }  // namespace samed::tool

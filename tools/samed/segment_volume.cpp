@@ -175,9 +175,11 @@ void print_table(Run const& r) {
         std::printf("%-28s %12llu %12.2f %10.1f %10.1f %6llu\n", name.c_str(), static_cast<unsigned long long>(row.voxels), row.volume_ml,
                     row.mean, row.sd, static_cast<unsigned long long>(row.components));
     }
-    if (r.facts.run.air > 0) std::printf("%d of %d slices are air and took the labels of the first of them\n", r.facts.run.air, r.facts.run.slices);
+    if (r.facts.run.air > 0)
+        std::printf("%d of %d slices are air and took the labels of the first of them\n", r.facts.run.air, r.facts.run.slices);
     auto const changed = [](char const* what, CleaningReport const& c) {
-        std::printf("%s: %llu, %llu voxels\n", what, static_cast<unsigned long long>(c.components), static_cast<unsigned long long>(c.voxels));
+        std::printf("%s: %llu, %llu voxels\n", what, static_cast<unsigned long long>(c.components),
+                    static_cast<unsigned long long>(c.voxels));
     };
     if (r.o.keep_largest) changed("components removed", r.facts.largest);
     if (r.o.fill_holes) changed("holes filled", r.facts.holes);
@@ -278,9 +280,10 @@ Result<void> segment_volume_file(SegmentOptions const& o, AnyModel const& model,
     if (geometry.sheared())
         std::fprintf(stderr, "warning: %s: the axes are %.2f degrees off a right angle; millimetres and millilitres are approximate\n",
                      o.input.c_str(), geometry.shear_degrees);
-    Run r{o, model, model.summary(), placed ? &input.reader->header() : nullptr, geometry, size, frame, LabelTable(classes_of(model.summary()))};
-    bool const whole = !placed || o.in_memory || frame.across != VoxelAxis::z || recipe.intensity == Intensity::percentile || o.keep_largest ||
-                       o.fill_holes || !(o.logits + o.embedding + o.entropy + o.margin).empty() ||
+    Run r{o,        model, model.summary(), placed ? &input.reader->header() : nullptr,
+          geometry, size,  frame,           LabelTable(classes_of(model.summary()))};
+    bool const whole = !placed || o.in_memory || frame.across != VoxelAxis::z || recipe.intensity == Intensity::percentile ||
+                       o.keep_largest || o.fill_holes || !(o.logits + o.embedding + o.entropy + o.margin).empty() ||
                        (wants_pictures(o) && recipe.intensity != Intensity::clip);
     if (o.plan) {
         auto const image = slice(ViewN<float const, 3>{nullptr, size}, frame.across, 0);

@@ -43,8 +43,10 @@ inline void uncertainty(ViewN<float const, 3> low_res, int image_size, Placement
             for (double& v : p) sum += v = std::exp(v - largest);
             for (double v : p) {
                 v /= sum;
-                if (v > first) second = first, first = v;
-                else second = std::max(second, v);
+                if (v > first)
+                    second = first, first = v;
+                else
+                    second = std::max(second, v);
                 if (v > 0) h -= v * std::log(v);
             }
             if (entropy) *entropy++ = static_cast<float>(classes > 1 ? h / std::log(static_cast<double>(classes)) : 0);

@@ -106,9 +106,10 @@ private:
             std::string_view name;
             DType type;
         };
-        constexpr Row rows[] = {{"MET_CHAR", DType::i8},   {"MET_UCHAR", DType::u8},     {"MET_SHORT", DType::i16},      {"MET_USHORT", DType::u16},
-                                {"MET_INT", DType::i32},   {"MET_UINT", DType::u32},     {"MET_LONG_LONG", DType::i64},  {"MET_ULONG_LONG", DType::u64},
-                                {"MET_FLOAT", DType::f32}, {"MET_DOUBLE", DType::f64}};
+        constexpr Row rows[] = {{"MET_CHAR", DType::i8},       {"MET_UCHAR", DType::u8},       {"MET_SHORT", DType::i16},
+                                {"MET_USHORT", DType::u16},    {"MET_INT", DType::i32},        {"MET_UINT", DType::u32},
+                                {"MET_LONG_LONG", DType::i64}, {"MET_ULONG_LONG", DType::u64}, {"MET_FLOAT", DType::f32},
+                                {"MET_DOUBLE", DType::f64}};
         for (Row const& row : rows)
             if (row.name == name) return row.type;
         return std::nullopt;

@@ -79,12 +79,16 @@ inline std::array<std::byte, NiftiHeader::max_bytes> output_header(NiftiHeader c
     std::array<std::byte, NiftiHeader::max_bytes> to{};
     auto const keep = [&](std::size_t from, std::size_t bytes) { std::copy_n(&like.bytes[from], bytes, &to[from]); };
     auto const put_real = [&](std::size_t offset, double value) {
-        if (v1) store_number(&to[offset], static_cast<float>(value), swap);
-        else store_number(&to[offset], value, swap);
+        if (v1)
+            store_number(&to[offset], static_cast<float>(value), swap);
+        else
+            store_number(&to[offset], value, swap);
     };
     auto const put_dim = [&](std::size_t index, int value) {
-        if (v1) store_number(&to[at.dim + count * index], static_cast<std::int16_t>(value), swap);
-        else store_number(&to[at.dim + count * index], std::int64_t{value}, swap);
+        if (v1)
+            store_number(&to[at.dim + count * index], static_cast<std::int16_t>(value), swap);
+        else
+            store_number(&to[at.dim + count * index], std::int64_t{value}, swap);
     };
 
     keep(0, 4);  // sizeof_hdr
@@ -114,7 +118,9 @@ inline std::array<std::byte, NiftiHeader::max_bytes> output_header(NiftiHeader c
     return to;
 }
 
-inline bool ends_with_gz(std::string_view path) { return path.size() > 3 && path.substr(path.size() - 3) == ".gz"; }
+inline bool ends_with_gz(std::string_view path) {
+    return path.size() > 3 && path.substr(path.size() - 3) == ".gz";
+}
 
 }  // namespace detail
 

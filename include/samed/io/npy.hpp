@@ -78,7 +78,8 @@ struct FilePart {
     std::uint64_t size() const { return bytes; }
     Result<void> read_at(std::uint64_t offset, void* out, std::size_t count) const {
         if (offset > bytes || count > bytes - offset)
-            return fail(ErrorCode::truncated, "file", text() << count << " bytes at " << offset, text() << "end at " << bytes).at(begin + bytes);
+            return fail(ErrorCode::truncated, "file", text() << count << " bytes at " << offset, text() << "end at " << bytes)
+                .at(begin + bytes);
         return file->read_at(begin + offset, out, count);
     }
 };

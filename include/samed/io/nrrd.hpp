@@ -143,8 +143,9 @@ private:
         header_.type = *type;
         if (f.dimension != 3 && f.dimension != 4)
             return fail(ErrorCode::unsupported, "dimension", "3, or 4 with the volumes last", text() << f.dimension);
-        bool const vectors = f.dimension == 4 && ((!f.directions.empty() && f.directions[0] == "none") ||
-                                                  (!f.kinds.empty() && f.kinds.substr(0, 6) != "domain" && f.kinds.substr(0, 5) != "space"));
+        bool const vectors =
+            f.dimension == 4 && ((!f.directions.empty() && f.directions[0] == "none") ||
+                                 (!f.kinds.empty() && f.kinds.substr(0, 6) != "domain" && f.kinds.substr(0, 5) != "space"));
         if (vectors) return fail(ErrorCode::unsupported, "dimension", "one number a voxel", "vectors or colours");
         SAMED_CHECK(detail::set_sizes(header_, "sizes", f.sizes));
         if (samed::size_bytes(header_.type) > 1) {
@@ -156,9 +157,12 @@ private:
 
     Result<void> set_geometry(Fields const& f) {
         std::optional<SpaceSigns> signs;
-        if (f.space == "right-anterior-superior" || f.space == "ras") signs = SpaceSigns{1, 1, 1};
-        else if (f.space == "left-anterior-superior" || f.space == "las") signs = SpaceSigns{-1, 1, 1};
-        else if (f.space == "left-posterior-superior" || f.space == "lps") signs = SpaceSigns{-1, -1, 1};
+        if (f.space == "right-anterior-superior" || f.space == "ras")
+            signs = SpaceSigns{1, 1, 1};
+        else if (f.space == "left-anterior-superior" || f.space == "las")
+            signs = SpaceSigns{-1, 1, 1};
+        else if (f.space == "left-posterior-superior" || f.space == "lps")
+            signs = SpaceSigns{-1, -1, 1};
         auto const axes = static_cast<std::size_t>(f.dimension);
         if (!f.directions.empty()) {
             if (f.directions.size() != axes)
@@ -201,8 +205,10 @@ private:
 
     Result<void> open_data(File file, Fields const& f) {
         GzipFile::Coding coding = GzipFile::Coding::plain;
-        if (f.encoding == "gzip" || f.encoding == "gz") coding = GzipFile::Coding::gzip;
-        else if (f.encoding != "raw") return fail(ErrorCode::unsupported, "encoding", "raw or gzip", f.encoding);
+        if (f.encoding == "gzip" || f.encoding == "gz")
+            coding = GzipFile::Coding::gzip;
+        else if (f.encoding != "raw")
+            return fail(ErrorCode::unsupported, "encoding", "raw or gzip", f.encoding);
         if (f.line_skip != 0) return fail(ErrorCode::unsupported, "line skip", "0", text() << f.line_skip);
         std::uint64_t start = f.header_end;
         if (!f.data_file.empty()) {

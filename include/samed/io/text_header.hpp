@@ -98,7 +98,8 @@ Result<T> number_of(std::string_view field, std::string_view word) {
     T value{};
     auto const [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
     if (error == std::errc::result_out_of_range) return fail(ErrorCode::out_of_range, field, "a number that fits", word);
-    if (error != std::errc() || end != word.data() + word.size() || word.empty()) return fail(ErrorCode::bad_format, field, "a number", word);
+    if (error != std::errc() || end != word.data() + word.size() || word.empty())
+        return fail(ErrorCode::bad_format, field, "a number", word);
     return value;
 }
 
@@ -121,11 +122,14 @@ Result<std::vector<T>> numbers_of(std::string_view field, std::string_view value
 inline Result<void> set_sizes(VoxelLayout& layout, std::string_view field, std::vector<std::int64_t> const& sizes) {
     std::int64_t bytes = samed::size_bytes(layout.type);
     for (std::size_t axis = 0; axis < sizes.size(); ++axis) {
-        if (sizes[axis] < 1 || sizes[axis] > 32767) return fail(ErrorCode::out_of_range, field, "sizes of 1 to 32767", text() << sizes[axis]);
+        if (sizes[axis] < 1 || sizes[axis] > 32767)
+            return fail(ErrorCode::out_of_range, field, "sizes of 1 to 32767", text() << sizes[axis]);
         if (__builtin_mul_overflow(bytes, sizes[axis], &bytes) || bytes > std::numeric_limits<std::int64_t>::max() / 2)
             return fail(ErrorCode::too_large, field, "a product below 2^62 bytes", "more");
-        if (axis < 3) layout.size[axis] = static_cast<int>(sizes[axis]);
-        else layout.volumes *= sizes[axis];
+        if (axis < 3)
+            layout.size[axis] = static_cast<int>(sizes[axis]);
+        else
+            layout.volumes *= sizes[axis];
     }
     return {};
 }
@@ -135,8 +139,7 @@ inline Result<void> set_sizes(VoxelLayout& layout, std::string_view field, std::
 inline Result<std::string> data_path(std::string_view field, std::string const& header_path, std::string_view name) {
     bool const leaves = name.empty() || name.front() == '/' || name == ".." || name.substr(0, 3) == "../" ||
                         name.find("/../") != std::string_view::npos || (name.size() > 2 && name.substr(name.size() - 3) == "/..");
-    if (leaves || name.find('\0') != std::string_view::npos)
-        return fail(ErrorCode::unsupported, field, "a file beside the header", name);
+    if (leaves || name.find('\0') != std::string_view::npos) return fail(ErrorCode::unsupported, field, "a file beside the header", name);
     std::size_t const slash = header_path.rfind('/');
     return (slash == std::string::npos ? std::string() : header_path.substr(0, slash + 1)).append(name);
 }

@@ -151,12 +151,16 @@ private:
         bool const scaled = layout_.scaled();
         bool good = true;
         auto const fits = [](T to, [[maybe_unused]] double from) {
-            if constexpr (std::is_same_v<T, float>) return std::abs(to) <= std::numeric_limits<float>::max();
-            else return static_cast<double>(to) == from;
+            if constexpr (std::is_same_v<T, float>)
+                return std::abs(to) <= std::numeric_limits<float>::max();
+            else
+                return static_cast<double>(to) == from;
         };
         auto const narrow = [](double from) {
-            if constexpr (std::is_same_v<T, float>) return static_cast<float>(from);
-            else return static_cast<T>(from >= 0 && from <= 255 ? from : 0);
+            if constexpr (std::is_same_v<T, float>)
+                return static_cast<float>(from);
+            else
+                return static_cast<T>(from >= 0 && from <= 255 ? from : 0);
         };
         auto const value = [&](std::size_t i) {
             auto const from = static_cast<double>(detail::load_number<Stored, Swap>(piece + i * sizeof(Stored)));

@@ -50,9 +50,9 @@ inline FixedText<160> real_text(double value) {
 
 /// How voxels stand in a file, as the headers of NIfTI, NRRD and MetaImage say alike. Arrays are [z, y, x] with x fastest.
 struct VoxelLayout {
-    int size[3] = {1, 1, 1};          ///< voxels along x, y, z
-    std::int64_t volumes = 1;         ///< product of the dimensions behind the third
-    DType type = DType::u8;           ///< as stored
+    int size[3] = {1, 1, 1};   ///< voxels along x, y, z
+    std::int64_t volumes = 1;  ///< product of the dimensions behind the third
+    DType type = DType::u8;    ///< as stored
     bool big_endian = false;
     double slope = 1, intercept = 0;  ///< value = slope * stored + intercept
     std::uint64_t data_offset = 0;    ///< byte of the first voxel, in the content where that is compressed

@@ -46,8 +46,8 @@ struct Mask {
         return inside && labels(z, y, x) == label;
     }
     bool on_border(int z, int y, int x) const {
-        return has(z, y, x) && !(has(z - 1, y, x) && has(z + 1, y, x) && has(z, y - 1, x) && has(z, y + 1, x) && has(z, y, x - 1) &&
-                                 has(z, y, x + 1));
+        return has(z, y, x) &&
+               !(has(z - 1, y, x) && has(z + 1, y, x) && has(z, y - 1, x) && has(z, y + 1, x) && has(z, y, x - 1) && has(z, y, x + 1));
     }
     void extend(Box& box) const {
         for (int z = 0; z < labels.size(0); ++z)
@@ -121,8 +121,8 @@ inline Result<void> append_distances(Mask const& from, Mask const& to, Box const
             for (int x = 0; x < nx; ++x, ++i) {
                 std::uint16_t const above = z > 0 ? here[i - plane] : none;
                 here[i] = to.on_border(box.from[0] + z, box.from[1] + y, box.from[2] + x) ? std::uint16_t{0}
-                          : above == none                                                ? none
-                                                                                         : static_cast<std::uint16_t>(above + 1);
+                          : above == none                                                 ? none
+                                                                                          : static_cast<std::uint16_t>(above + 1);
             }
     }
     for (int z = nz - 2; z >= 0; --z) {
@@ -178,7 +178,7 @@ struct SurfaceDistances {
 /// @errors shape_mismatch, invalid_argument (the label is absent from one of them, or a step is no length), out_of_memory
 /// @cost time linear in the box around both masks; memory 2 bytes a voxel of it
 inline Result<SurfaceDistances> surface_distances(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference,
-                                                std::uint8_t label, std::array<double, 3> const& step = {1, 1, 1}) {
+                                                  std::uint8_t label, std::array<double, 3> const& step = {1, 1, 1}) {
     SAMED_CHECK(detail::same_shape(prediction, reference));
     for (double s : step)
         if (!(s >= 1e-100 && s <= 1e100)) return fail(ErrorCode::invalid_argument, "step", "lengths above 0");
@@ -234,7 +234,9 @@ inline Result<SurfaceScore> surface_score(ViewN<std::uint8_t const, 3> predictio
         sums[i < distances.from_prediction ? 0 : 1] += d[i];
         within += d[i] <= tolerance;
     }
-    s.assd = (sums[0] / static_cast<double>(distances.from_prediction) + sums[1] / static_cast<double>(d.size() - distances.from_prediction)) / 2;
+    s.assd =
+        (sums[0] / static_cast<double>(distances.from_prediction) + sums[1] / static_cast<double>(d.size() - distances.from_prediction)) /
+        2;
     s.nsd = static_cast<double>(within) / static_cast<double>(d.size());
     s.hd95 = percentile(distances.values, 95);
     return s;

@@ -58,7 +58,7 @@ inline Score mean_score(std::span<Score const> scores) {
 
 namespace detail {
 
-inline Score mean_of(std::vector<ClassScore> const& classes, Score ClassScore::* convention) {
+inline Score mean_of(std::vector<ClassScore> const& classes, Score ClassScore::*convention) {
     std::vector<Score> scores;
     for (auto const& c : classes) scores.push_back(c.*convention);
     return mean_score(scores);

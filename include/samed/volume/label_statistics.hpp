@@ -127,9 +127,9 @@ private:
     }
 
     std::array<Sum, 256> sums_{};
-    std::vector<std::uint8_t> labels_;   // of the last plane
-    std::vector<std::uint32_t> parts_;   // its components
-    std::vector<std::uint32_t> parents_; // union and find
+    std::vector<std::uint8_t> labels_;    // of the last plane
+    std::vector<std::uint32_t> parts_;    // its components
+    std::vector<std::uint32_t> parents_;  // union and find
     int planes_ = 0;
 };
 

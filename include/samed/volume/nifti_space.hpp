@@ -85,8 +85,8 @@ inline Result<NiftiHeader> nifti_header_of(Geometry const& g, std::array<int, 3>
         }
         put(at.sform_code, std::int16_t{1});
         if (!g.sheared()) {
-            double const handedness = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1]) - r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0]) +
-                                      r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
+            double const handedness = r[0][0] * (r[1][1] * r[2][2] - r[1][2] * r[2][1]) -
+                                      r[0][1] * (r[1][0] * r[2][2] - r[1][2] * r[2][0]) + r[0][2] * (r[1][0] * r[2][1] - r[1][1] * r[2][0]);
             if (handedness < 0) {
                 put_real(at.pixdim, -1);
                 for (auto& row : r) row[2] = -row[2];

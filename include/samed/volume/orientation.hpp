@@ -18,7 +18,9 @@ namespace samed {
 /// An axis of the voxel grid; arrays are [z, y, x].
 enum class VoxelAxis : std::uint8_t { x, y, z };
 
-constexpr std::string_view name(VoxelAxis axis) { return axis == VoxelAxis::x ? "x" : axis == VoxelAxis::y ? "y" : "z"; }
+constexpr std::string_view name(VoxelAxis axis) {
+    return axis == VoxelAxis::x ? "x" : axis == VoxelAxis::y ? "y" : "z";
+}
 
 /// Three letters, one for each voxel axis x, y, z: the side of the patient towards which its index grows, as in nibabel's
 /// `aff2axcodes` ("RAS", "LPI"). Oblique axes get the sides that fit all three best, no side twice; around 45 degrees, where
@@ -62,16 +64,16 @@ ImageView<T> slice(ViewN<T, 3> const& voxels, VoxelAxis axis, int index) {
     int const nz = voxels.size(0), ny = voxels.size(1), nx = voxels.size(2);
     std::ptrdiff_t const row = nx, plane = row * ny;
     switch (axis) {
-        case VoxelAxis::x: return {voxels.data + index, nz, ny, 1, plane, row, 0};       // [z, y]
-        case VoxelAxis::y: return {voxels.data + index * row, nz, nx, 1, plane, 1, 0};   // [z, x]
-        default: return {voxels.data + index * plane, ny, nx, 1, row, 1, 0};             // [y, x]
+        case VoxelAxis::x: return {voxels.data + index, nz, ny, 1, plane, row, 0};      // [z, y]
+        case VoxelAxis::y: return {voxels.data + index * row, nz, nx, 1, plane, 1, 0};  // [z, x]
+        default: return {voxels.data + index * plane, ny, nx, 1, row, 1, 0};            // [y, x]
     }
 }
 
 /// How slices are taken out of a volume: across which axis, and how turned.
 struct SliceFrame {
     VoxelAxis across = VoxelAxis::z;
-    bool transposed = false;                          ///< rows and columns of `slice()` change places, before the flips
+    bool transposed = false;  ///< rows and columns of `slice()` change places, before the flips
     bool rows_reversed = false, columns_reversed = false;
 
     bool as_stored() const { return !transposed && !rows_reversed && !columns_reversed; }
