@@ -16,7 +16,7 @@
 namespace samed::tool {
 
 struct SegmentOptions {
-    std::string model, adapter, input, output, overlay, logits, embedding, intensity, resize = "faithful", box, slice_axis, storage, series;
+    std::string model, adapter, input, output, overlay, logits, embedding, intensity, resize = "faithful", box, slice_axis, precision, series;
     std::string statistics, report, entropy, margin, colour_table, itksnap, dcmqi;
     std::vector<std::string> points;
     int threads = 0;
