@@ -3,19 +3,22 @@
 """A volume of 512 x 512 x 2000 int16 runs within 600 MB of address space above the weights, and within what --plan says.
 
 usage: check_memory.py SAMED MODEL FOLDER [PLANES_WITH_CONTENT]
-The volume is a sparse file of air with a few planes of content; FOLDER takes it and the labels, and is left empty.
+The volume is a sparse file of air with a few planes of content; it and the labels lie in a folder of their own below FOLDER, which goes away.
 exit code 0: good; 1: not so
 """
 import os
 import re
 import resource
+import shutil
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
-samed, model, folder = sys.argv[1:4]
+samed, model = sys.argv[1:3]
+folder = tempfile.mkdtemp(dir=sys.argv[3])
 content = int(sys.argv[4]) if len(sys.argv) > 4 else 6
 NX, NY, NZ, LIMIT = 512, 512, 2000, 600 * 1000 * 1000
 volume, labels = os.path.join(folder, "large.nii"), os.path.join(folder, "labels.nii.gz")
@@ -77,4 +80,4 @@ try:
         for rest in leftovers():
             os.remove(os.path.join(folder, rest))
 finally:
-    os.remove(volume)
+    shutil.rmtree(folder)
