@@ -4,8 +4,6 @@
 
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -16,26 +14,12 @@
 #include <samed/variants/samed/samed.hpp>
 
 #include "../tests/random_model.hpp"
+#include "must.hpp"
 
 namespace samed_bench {
 
 inline constexpr samed::ModelConfig config = samed::variants::samed_config(samed::vit_b(512), 8, 0);
 using Model = samed::Model<samed::variants::Samed<>, samed::CpuContext>;
-
-template <class T>
-T must(samed::Result<T> result) {
-    if (!result) {
-        std::fprintf(stderr, "%s\n", result.error().message().c_str());
-        std::exit(1);
-    }
-    return *std::move(result);
-}
-inline void must(samed::Result<void> const& result) {
-    if (!result) {
-        std::fprintf(stderr, "%s\n", result.error().message().c_str());
-        std::exit(1);
-    }
-}
 
 /// One for all benchmarks of a program.
 struct Scene {

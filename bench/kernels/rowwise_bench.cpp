@@ -43,7 +43,8 @@ void add_rowwise() {
             auto const x = std::make_shared<std::vector<float>>(numbers(std::size_t(v.side) * v.side * v.channels));
             auto const out = std::make_shared<std::vector<float>>(std::size_t(out_side) * out_side * v.out_channels);
             auto const packed = std::make_shared<std::vector<std::byte>>(c.packed_bytes(v.out_channels, k, Precision::f32));
-            c.pack_rows(packed->data(), v.out_channels, k, Precision::f32, 0, v.out_channels, numbers(std::size_t(v.out_channels) * k).data());
+            c.pack_rows(packed->data(), v.out_channels, k, Precision::f32, 0, v.out_channels,
+                        numbers(std::size_t(v.out_channels) * k).data());
             return [=](CpuContext& y) {
                 kernels::Conv2dArgs<float, kernels::PackedMatrix> a;
                 a.height = a.width = v.side;

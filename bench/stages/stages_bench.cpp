@@ -18,9 +18,13 @@ void time(benchmark::State& state, Pass&& pass) {
     for (auto _ : state) pass(context);
 }
 
-samed::adapters::GridInfo grid() { return scene().model->base().encoder().grid(1); }
+samed::adapters::GridInfo grid() {
+    return scene().model->base().encoder().grid(1);
+}
 
-std::vector<float> tokens() { return std::vector<float>(std::size_t(grid().tokens()) * config.encoder.width, 0.5f); }
+std::vector<float> tokens() {
+    return std::vector<float>(std::size_t(grid().tokens()) * config.encoder.width, 0.5f);
+}
 
 void patch_embed(benchmark::State& state) {
     auto x = tokens();

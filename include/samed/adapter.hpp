@@ -73,7 +73,8 @@ Result<void> check_pair(ModelFile const& base, ModelFile const& adapter) {
 template <Variant V, Backend C>
 class Adapter {
 public:
-    using MaskDecoder = sam::MaskDecoder<C, typename V::DecoderAttention>;
+    using PromptEncoder = typename V::template PromptEncoder<C>;
+    using MaskDecoder = sam::MaskDecoder<C, typename V::DecoderAttention, typename V::Decoder>;
     using EncoderAdapters = typename Base<V, C>::Encoder::Adapters;
 
     /// @param base_file     what `base` was read from; the same file when that holds a whole model
@@ -93,15 +94,15 @@ public:
         WeightLoader<C> copies(context, base_file, adapter->memory_, detail::precisions_of(base_file, options), again);
         WeightLoader<C>* const merge = options.lora == adapters::LoraMode::merged ? &copies : nullptr;
         SAMED_TRY(adapter->blocks_, base.encoder().bind(loader, !lora_in_base, merge));
-        SAMED_TRY(adapter->prompt_encoder_, sam::PromptEncoder<C>::load(loader, config.encoder.image_size, grid, width,
-                                                                        config.prompt.mask_channels, base.image_pe()));
+        SAMED_TRY(adapter->prompt_encoder_,
+                  PromptEncoder::load(loader, config.encoder.image_size, grid, width, config.prompt.mask_channels, base.image_pe()));
         SAMED_TRY(adapter->mask_decoder_, MaskDecoder::load(loader, width, config.decoder, base.transformer(), merge));
         return std::shared_ptr<Adapter const>(std::move(adapter));
     }
 
     ModelHeader const& header() const { return header_; }
     EncoderAdapters const& blocks() const { return blocks_; }
-    sam::PromptEncoder<C> const& prompt_encoder() const { return prompt_encoder_; }
+    PromptEncoder const& prompt_encoder() const { return prompt_encoder_; }
     MaskDecoder const& mask_decoder() const { return mask_decoder_; }
     std::size_t weight_bytes() const { return memory_.used_bytes(); }
 
@@ -109,7 +110,7 @@ private:
     WeightMemory<C> memory_;
     ModelHeader header_;
     EncoderAdapters blocks_;
-    sam::PromptEncoder<C> prompt_encoder_;
+    PromptEncoder prompt_encoder_;
     MaskDecoder mask_decoder_;
 };
 

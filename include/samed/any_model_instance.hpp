@@ -7,6 +7,9 @@
 #include <samed/any_model.hpp>
 #include <samed/prompted_open_model.hpp>
 #include <samed/segment_adapters.hpp>
+#include <samed/variants/efficient_sam/efficient_sam.hpp>
+#include <samed/variants/lite_med_sam/lite_med_sam.hpp>
+#include <samed/variants/med_sam/med_sam.hpp>
 #include <samed/variants/mobile_sam/mobile_sam.hpp>
 #include <samed/variants/sam/sam.hpp>
 #include <samed/variants/samed/samed.hpp>
@@ -19,6 +22,9 @@ struct AnyModel::Interface {
 
     virtual ~Interface() = default;
     virtual Result<void> segment(ImageView<float const>, LabelMap, AnyCall const&) const = 0;
+    virtual Result<void> segment_each(std::span<ImageView<float const> const>, std::span<LabelMap const>, Recipe const&, bool,
+                                      std::span<int const>) const = 0;
+    virtual int in_flight() const = 0;
     virtual std::size_t plan_segment(int, int, Recipe const&, bool) const = 0;
     virtual Result<AnyMasks> segment_masks(ImageView<float const>, bool, AnyCall const&) const = 0;
     virtual Result<void> encode(float const*, float*) const = 0;
@@ -42,6 +48,7 @@ public:
         summary.grid = m.grid();
         summary.mask_tokens = m.mask_tokens();
         summary.embedding_channels = m.config().encoder.neck_width;
+        summary.rank = m.config().rank;
         summary.recipe = header.recipe;
         for (ClassInfo const& c : header.classes) {
             summary.class_names.push_back(c.name);
@@ -58,9 +65,18 @@ public:
             typename OpenModel<V>::Lease lease(model_);
             return model_.model().segment(image, labels, lease.workspace(), recipe, call.prompts, call.slice_of_volume, {call.embedding, call.low_res_logits});
         } else {
-            return fail(ErrorCode::invalid_argument, "segment", "a model with classes", V::name).advise("this model needs prompts: a point or a box");
+            return needs_prompts();
         }
     }
+
+    Result<void> segment_each(std::span<ImageView<float const> const> images, std::span<LabelMap const> labels, Recipe const& recipe,
+                              bool slices_of_volume, std::span<int const> numbers) const override {
+        if constexpr (V::semantic)
+            return samed::segment_each(model_, images, labels, recipe, slices_of_volume, numbers);
+        else
+            return needs_prompts();
+    }
+    int in_flight() const override { return samed::in_flight(model_); }
 
     std::size_t plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const override {
         typename OpenModel<V>::Lease lease(model_);
@@ -99,6 +115,10 @@ public:
     std::shared_ptr<PromptedModel const> prompted() const override { return samed::prompted(model_); }
 
 private:
+    static Error needs_prompts() {
+        return fail(ErrorCode::invalid_argument, "segment", "a model with classes", V::name)
+            .advise("this model needs prompts: a point or a box");
+    }
     Result<Recipe> recipe_for(ImageView<float const> image, AnyCall const& call) const {
         return resolve_intensity(call.recipe ? *call.recipe : summary.recipe, image);
     }
@@ -144,7 +164,11 @@ auto open_named(std::string const& path, Open&& open) -> decltype(open.template 
     if (variant == variants::SamedS<>::name) return open.template operator()<variants::SamedS<>>();
     if (variant == variants::Sam<>::name) return open.template operator()<variants::Sam<>>();
     if (variant == variants::MobileSam<>::name) return open.template operator()<variants::MobileSam<>>();
-    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s or mobile_sam", variant).in(path);
+    if (variant == variants::EfficientSam<>::name) return open.template operator()<variants::EfficientSam<>>();
+    if (variant == variants::MedSam<>::name) return open.template operator()<variants::MedSam<>>();
+    if (variant == variants::LiteMedSam<>::name) return open.template operator()<variants::LiteMedSam<>>();
+    return fail(ErrorCode::unknown_name, "samed.variant", "sam, samed, samed_s, mobile_sam, efficient_sam, med_sam or lite_med_sam", variant)
+        .in(path);
 }
 
 template <class... Paths>
@@ -166,6 +190,11 @@ Result<std::vector<AnyModel>> AnyModel::open_adapters(std::string const& base, s
 }
 ModelSummary const& AnyModel::summary() const { return model_->summary; }
 Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
+Result<void> AnyModel::segment_each(std::span<ImageView<float const> const> images, std::span<LabelMap const> labels, Recipe const& recipe,
+                                    bool slices_of_volume, std::span<int const> numbers) const {
+    return model_->segment_each(images, labels, recipe, slices_of_volume, numbers);
+}
+int AnyModel::in_flight() const { return model_->in_flight(); }
 std::size_t AnyModel::plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const {
     return model_->plan_segment(height, width, recipe, slice_of_volume);
 }

@@ -224,7 +224,8 @@ private:
         PromptedModel::Facts const& f = model_->facts();
         float* const logits = scratch.logits.data();
         std::uint8_t* const mask = scratch.mask.data();
-        SAMED_CHECK(upscale_mask({low_res, {f.low_res_side(), f.low_res_side()}}, f.image_size, place, logits, mask, scratch.upscale));
+        SAMED_CHECK(upscale_mask({low_res, {f.low_res_side(), f.low_res_side()}}, f.image_size, place, logits, mask, scratch.upscale,
+                                 f.recipe.masks));
         int const height = crop.height(), width = crop.width();
         std::ptrdiff_t const pixels = std::ptrdiff_t{height} * width;
         std::int64_t high = 0, wide = 0;

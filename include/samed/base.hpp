@@ -23,11 +23,12 @@ namespace detail {
 inline Precisions precisions_of(ModelFile const& file, LoadOptions const& options) {
     auto const* pos = file.tensors().find("image_encoder.pos_embed");
     if (!pos) pos = file.tensors().find("mask_decoder.mask_tokens.weight");
-    Precision const stored = pos && pos->dtype == DType::f16 ? Precision::f16 : pos && pos->dtype == DType::bf16 ? Precision::bf16 : Precision::f32;
+    DType const dtype = pos ? pos->dtype : DType::f32;
+    Precision const stored = dtype == DType::f16 ? Precision::f16 : dtype == DType::bf16 ? Precision::bf16 : Precision::f32;
     auto const* block = file.tensors().find("image_encoder.blocks.0.attn.qkv.weight");
     Precision const wanted = options.precision.value_or(block && block->dtype == DType::i8 ? Precision::int8 : stored);
-    Precision const plain = wanted == Precision::int8 ? stored : wanted == Precision::bf16_products ? Precision::bf16 : wanted;
-    return {plain, wanted};
+    bool const narrow = wanted == Precision::int8 || wanted == Precision::bf16_products;
+    return {narrow ? stored : wanted, wanted};
 }
 }  // namespace detail
 
@@ -51,11 +52,13 @@ public:
         if (merge) lora.emplace(context, *merge, base->memory_, Precisions{}, *asked_of_merge);
         SAMED_TRY(base->encoder_, Encoder::load(loader, Facts<V::config>(config), lora ? &*lora : nullptr));
         int const width = config.encoder.neck_width;
-        SAMED_TRY(base->image_pe_, sam::ImagePe<C>::load(loader, config.encoder.grid(), width));
+        if (loader.has(sam::ImagePe<C>::name)) {
+            SAMED_TRY(base->image_pe_, sam::ImagePe<C>::load(loader, config.encoder.grid(), width));
+        }
         if constexpr (sam::shares_transformer<V>) {
             DecoderConfig const& d = config.decoder;
-            SAMED_TRY(base->transformer_,
-                      sam::TwoWayTransformer<C>::load(loader, sam::transformer_name, d.depth, width, d.heads, d.mlp_width));
+            SAMED_TRY(base->transformer_, sam::TwoWayTransformer<C>::load(loader, sam::transformer_name, d.depth, width, d.heads,
+                                                                          d.mlp_width, V::Decoder::two_way));
         }
         base->fingerprint_ = file.header().fingerprint;
         base->shareable_ = !merge && !file.header().merged;

@@ -73,7 +73,7 @@ inline Result<Embedding> parse_embedding(Safetensors const& file, PromptedModel:
             return fail(ErrorCode::out_of_range, "samed.placement", text() << "four sizes in 1.." << max_image_side, "others");
         sides[i] = static_cast<int>(placement[i]);
     }
-    e.placement = {sides[0], sides[1], sides[2], sides[3]};
+    e.placement = {sides[0], sides[1], sides[2], sides[3], model.recipe.whole_pixel_prompts};
     e.grid = model.grid;
     e.channels = model.channels;
     TensorInfo const* const tensor = file.find("embedding");

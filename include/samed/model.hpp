@@ -13,12 +13,14 @@
 #include <samed/embedding.hpp>
 #include <samed/image/postprocess.hpp>
 #include <samed/image/preprocess.hpp>
+#include <samed/placed_prompts.hpp>
+#include <samed/sam/check_prompts.hpp>
 
 namespace samed {
 
 template <class V, class C>
-concept AdaptersFitBackend = adapters::Adapter<typename V::Qkv, C> && adapters::Adapter<typename V::AttnOut, C> && adapters::Adapter<typename V::MlpOut, C> &&
-                             adapters::DecoderAdapter<typename V::DecoderAttention, C>;
+concept AdaptersFitBackend = adapters::Adapter<typename V::Qkv, C> && adapters::Adapter<typename V::AttnOut, C> &&
+    adapters::Adapter<typename V::MlpOut, C> && adapters::DecoderAdapter<typename V::DecoderAttention, C>;
 
 /// What one call needs besides the model: the context (threads, arena) and memory that grows once and stays. One per calling thread.
 template <Backend C>
@@ -39,9 +41,9 @@ private:
 /// Masks of one decode.
 struct Masks {
     int count = 0, height = 0, width = 0, low_res_side = 0;
-    std::vector<std::uint8_t> masks;     ///< [count, height, width] of 0 and 1, at the original image's size
-    std::vector<float> iou;              ///< [count] predicted IoU
-    std::vector<float> low_res_logits;   ///< [count, 4 grid, 4 grid]; any one may be passed back as Prompts::mask
+    std::vector<std::uint8_t> masks;    ///< [count, height, width] of 0 and 1, at the original image's size
+    std::vector<float> iou;             ///< [count] predicted IoU
+    std::vector<float> low_res_logits;  ///< [count, 4 grid, 4 grid]; any one may be passed back as Prompts::mask
 };
 
 /// What a call may hand out besides labels; null = not wanted.
@@ -61,7 +63,7 @@ enum class MaskChoice {
 /// A base and an adapter: image in, labels or masks out. Immutable after load, shared by any number of threads, each with its own
 /// context and Workspace.
 template <Variant V, Backend C>
-    requires AdaptersFitBackend<V, C>
+requires AdaptersFitBackend<V, C>
 class Model {
 public:
     using Scalar = typename C::Scalar;
@@ -74,7 +76,9 @@ public:
     /// @errors missing_tensor, unexpected_tensor, shape_mismatch, dtype_mismatch, not_finite, io_failure, out_of_memory, invalid_argument
     static Result<Model> load(ModelFile const& file, C& context, LoadOptions const& options = {}) {
         if (file.header().adapter)
-            return fail(ErrorCode::invalid_argument, "samed.kind", "a model", "an adapter").in(file.path()).advise("open it together with its base: pass both files");
+            return fail(ErrorCode::invalid_argument, "samed.kind", "a model", "an adapter")
+                .in(file.path())
+                .advise("open it together with its base: pass both files");
         SAMED_CHECK(check_variant<V>(file));
         bool const merge = merges(file, options);
         AskedTensors asked;
@@ -107,6 +111,7 @@ public:
     int image_size() const { return facts_.image_size(); }
     int grid() const { return facts_.grid(); }
     int mask_tokens() const { return facts_.mask_tokens(); }
+    static constexpr PromptLimits prompt_limits() { return Adapter<V, C>::PromptEncoder::limits; }
     std::size_t input_count() const { return std::size_t(3) * image_size() * image_size(); }
     std::size_t embedding_count() const { return std::size_t(grid()) * grid() * facts_.neck_width(); }
     std::size_t low_res_count() const { return std::size_t(16) * grid() * grid() * mask_tokens(); }
@@ -145,21 +150,23 @@ public:
     /// @param low_res_logits  [prompts, M, 4 grid, 4 grid]
     /// @param iou             [prompts, M]
     /// @errors out_of_memory
-    Result<void> decode_each(C& context, Scalar const* embedding, std::span<Prompts const> prompts, Scalar* low_res_logits, Scalar* iou) const {
+    Result<void> decode_each(C& context, Scalar const* embedding, std::span<Prompts const> prompts, Scalar* low_res_logits,
+                             Scalar* iou) const {
         SAMED_ASSERT(!prompts.empty());
         auto const& encoder = adapter_->prompt_encoder();
-        int const tokens = prompts[0].tokens(), count = static_cast<int>(prompts.size());
+        int const tokens = encoder.tokens(prompts[0]), count = static_cast<int>(prompts.size());
         std::size_t const each = std::size_t(tokens) * facts_.neck_width();
         auto const pass = [&] {
             Arena& arena = context.arena();
             Arena::Frame frame(arena);
             Scalar* sparse = arena.template take<Scalar>(prompts.size() * each);
             for (std::size_t i = 0; i < prompts.size() && !context.planning(); ++i) {
-                SAMED_ASSERT(prompts[i].tokens() == tokens && prompts[i].mask.empty());
+                SAMED_ASSERT(encoder.tokens(prompts[i]) == tokens && prompts[i].mask.empty());
                 std::vector<float> const host = encoder.sparse(prompts[i]);
                 context.upload(sparse + i * each, host.data(), host.size());
             }
-            adapter_->mask_decoder().each(context, count, grid(), embedding, encoder.image_pe(), tokens, sparse, encoder.no_mask(), low_res_logits, iou);
+            adapter_->mask_decoder().each(context, count, grid(), embedding, encoder.image_pe(), tokens, sparse, encoder.no_mask(),
+                                          low_res_logits, iou);
         };
         SAMED_CHECK(context.reserve(context.plan(pass)));
         pass();
@@ -168,7 +175,8 @@ public:
 
     /// From embeddings to labels at the network's size, without prompts: [B, S, S].
     /// @errors out_of_memory
-    Result<void> decode_labels(C& context, int batch, Scalar const* embedding, std::uint8_t* labels, Scalar* low_res_logits = nullptr) const {
+    Result<void> decode_labels(C& context, int batch, Scalar const* embedding, std::uint8_t* labels,
+                               Scalar* low_res_logits = nullptr) const {
         auto const pass = [&] { decode_labels_pass(context, batch, embedding, Prompts{}, labels, low_res_logits); };
         SAMED_CHECK(context.reserve(context.plan(pass)));
         pass();
@@ -193,16 +201,16 @@ public:
     /// @param recipe  the model's own, or an override
     /// @param prompts in pixels of the image; empty = SAMed's way
     /// @errors shape_mismatch, invalid_argument, not_finite, too_large, out_of_range, out_of_memory
-    Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace, Recipe const& recipe, Prompts const& prompts = {},
-                         bool slice_of_volume = false, Outputs<Scalar> outputs = {}) const
-        requires(V::semantic)
-    {
+    Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace, Recipe const& recipe,
+                         Prompts const& prompts = {}, bool slice_of_volume = false, Outputs<Scalar> outputs = {}) const
+        requires(V::semantic) {
         if (labels.size(0) != image.height || labels.size(1) != image.width)
-            return fail(ErrorCode::shape_mismatch, "labels", text() << image.height << " x " << image.width, text() << labels.size(0) << " x " << labels.size(1));
-        SAMED_CHECK(check_prompts(prompts, image.height, image.width, 4 * grid()));
+            return fail(ErrorCode::shape_mismatch, "labels", text() << image.height << " x " << image.width,
+                        text() << labels.size(0) << " x " << labels.size(1));
+        SAMED_CHECK(check_prompts(prompts, image.height, image.width, 4 * grid(), prompt_limits()));
         C& context = workspace.context();
         Result<Placement> placement = Placement{};
-        Placed placed;
+        PlacedPrompts placed;
         auto const pass = [&] {
             Arena& arena = context.arena();
             Arena::Frame frame(arena);
@@ -211,7 +219,7 @@ public:
             if (!context.planning()) {
                 placement = preprocess(image, recipe, image_size(), slice_of_volume, input, workspace.preprocess());
                 if (!placement) return;
-                placed = Placed(prompts, *placement);
+                placed = PlacedPrompts(prompts, *placement);
             }
             label_pass(context, 1, input, context.planning() ? prompts : placed.prompts(), square, outputs);
             if (!context.planning()) labels_to_input({square, {image_size(), image_size()}}, *placement, labels);
@@ -232,16 +240,15 @@ public:
         return arena + preprocess_bytes(height, width, channels, recipe, image_size(), slice_of_volume);
     }
 
-    Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace) const
-        requires(V::semantic)
-    {
+    Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace) const requires(V::semantic) {
         SAMED_TRY(Recipe const recipe, resolve_intensity(header().recipe, image));
         return segment(image, labels, workspace, recipe);
     }
 
     /// The image's embedding, for any number of decodes.
     /// @errors as segment
-    Result<Embedding> embed(ImageView<float const> image, Workspace<C>& workspace, Recipe const& recipe, bool slice_of_volume = false) const {
+    Result<Embedding> embed(ImageView<float const> image, Workspace<C>& workspace, Recipe const& recipe,
+                            bool slice_of_volume = false) const {
         Embedding e;
         e.grid = grid();
         e.channels = facts_.neck_width();
@@ -264,10 +271,11 @@ public:
             return fail(ErrorCode::shape_mismatch, "embedding", text() << grid() << " x " << grid() << " x " << facts_.neck_width(),
                         text() << embedding.grid << " x " << embedding.grid << " x " << embedding.channels);
         if (!V::semantic && prompts.empty())
-            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt").advise("SAM needs to be told what to segment");
+            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt")
+                .advise("SAM needs to be told what to segment");
         Placement const& p = embedding.placement;
-        SAMED_CHECK(check_prompts(prompts, p.input_height, p.input_width, 4 * grid()));
-        Placed const placed(prompts, p);
+        SAMED_CHECK(check_prompts(prompts, p.input_height, p.input_width, 4 * grid(), prompt_limits()));
+        PlacedPrompts const placed(prompts, p);
         std::vector<float> logits(low_res_count()), iou(static_cast<std::size_t>(mask_tokens()));
         SAMED_CHECK(decode(workspace.context(), 1, embedding.values.data(), placed.prompts(), logits.data(), iou.data()));
         int const first = choice == MaskChoice::multi && mask_tokens() > 1 ? 1 : 0, last = choice == MaskChoice::single ? 1 : mask_tokens();
@@ -281,35 +289,15 @@ public:
         m.low_res_logits.assign(logits.begin() + std::ptrdiff_t(first * low), logits.begin() + std::ptrdiff_t(last * low));
         m.masks.resize(std::size_t(m.count) * full);
         for (int i = 0; i < m.count; ++i)
-            SAMED_CHECK(upscale_mask({m.low_res_logits.data() + std::size_t(i) * low, {m.low_res_side, m.low_res_side}}, image_size(), p, nullptr,
-                                     m.masks.data() + std::size_t(i) * full, workspace.mask()));
+            SAMED_CHECK(upscale_mask({m.low_res_logits.data() + std::size_t(i) * low, {m.low_res_side, m.low_res_side}}, image_size(), p,
+                                     nullptr, m.masks.data() + std::size_t(i) * full, workspace.mask(), header().recipe.masks));
         return m;
     }
 
 private:
-    /// Prompts moved from the image's pixels to the model's, as SAM's ResizeLongestSide does.
-    class Placed {
-    public:
-        Placed() = default;
-        Placed(Prompts const& prompts, Placement const& p) : prompts_(prompts), points_(prompts.points.begin(), prompts.points.end()) {
-            auto const x = [&](float v) { return static_cast<float>(double{v} * p.resized_width / p.input_width); };
-            auto const y = [&](float v) { return static_cast<float>(double{v} * p.resized_height / p.input_height); };
-            for (Point& point : points_) point = {x(point.x), y(point.y), point.label};
-            if (prompts.box) prompts_.box = Box{x(prompts.box->x0), y(prompts.box->y0), x(prompts.box->x1), y(prompts.box->y1)};
-        }
-        Prompts prompts() const {
-            Prompts p = prompts_;
-            p.points = points_;
-            return p;
-        }
-
-    private:
-        Prompts prompts_;
-        std::vector<Point> points_;
-    };
-
     static bool merges(ModelFile const& file, LoadOptions const& options) {
-        return !std::is_same_v<typename V::Qkv, adapters::Identity> && options.lora == adapters::LoraMode::merged && file.header().config.rank > 0;
+        return !std::is_same_v<typename V::Qkv, adapters::Identity> && options.lora == adapters::LoraMode::merged &&
+               file.header().config.rank > 0;
     }
 
     void decode_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {
@@ -317,7 +305,8 @@ private:
         Arena::Frame frame(arena);
         auto const& encoder = adapter_->prompt_encoder();
         Scalar* sparse = nullptr;
-        if (int const tokens = prompts.tokens()) {
+        int const tokens = encoder.tokens(prompts);
+        if (tokens > 0) {
             sparse = arena.template take<Scalar>(std::size_t(tokens) * facts_.neck_width());
             if (!context.planning()) {
                 std::vector<float> const host = encoder.sparse(prompts);
@@ -331,10 +320,11 @@ private:
             if (!context.planning()) context.upload(mask, prompts.mask.data(), prompts.mask.size());
             dense = encoder.dense(context, mask, out);
         }
-        adapter_->mask_decoder()(context, batch, grid(), embedding, encoder.image_pe(), prompts.tokens(), sparse, dense, low_res_logits, iou);
+        adapter_->mask_decoder()(context, batch, grid(), embedding, encoder.image_pe(), tokens, sparse, dense, low_res_logits, iou);
     }
 
-    void decode_labels_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, std::uint8_t* labels, Scalar* low_res_logits) const {
+    void decode_labels_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, std::uint8_t* labels,
+                            Scalar* low_res_logits) const {
         Arena::Frame frame(context.arena());
         Scalar* logits = low_res_logits ? low_res_logits : context.arena().template take<Scalar>(std::size_t(batch) * low_res_count());
         decode_pass(context, batch, embedding, prompts, logits, nullptr);
@@ -342,9 +332,11 @@ private:
         argmax(context, kernels::ArgmaxArgs<Scalar>{batch, mask_tokens(), low, low, image_size(), image_size(), logits, labels});
     }
 
-    void label_pass(C& context, int batch, Scalar const* input, Prompts const& prompts, std::uint8_t* labels, Outputs<Scalar> outputs) const {
+    void label_pass(C& context, int batch, Scalar const* input, Prompts const& prompts, std::uint8_t* labels,
+                    Outputs<Scalar> outputs) const {
         Arena::Frame frame(context.arena());
-        Scalar* embedding = outputs.embedding ? outputs.embedding : context.arena().template take<Scalar>(std::size_t(batch) * embedding_count());
+        Scalar* embedding =
+            outputs.embedding ? outputs.embedding : context.arena().template take<Scalar>(std::size_t(batch) * embedding_count());
         base_->encoder()(context, batch, input, embedding, adapter_->blocks());
         decode_labels_pass(context, batch, embedding, prompts, labels, outputs.low_res_logits);
     }

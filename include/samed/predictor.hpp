@@ -10,7 +10,9 @@
 
 #include <samed/embedding_file.hpp>
 #include <samed/image/postprocess.hpp>
+#include <samed/placed_prompts.hpp>
 #include <samed/prompted_model.hpp>
+#include <samed/sam/check_prompts.hpp>
 
 namespace samed {
 
@@ -30,13 +32,17 @@ struct Prediction {
     std::vector<float> iou_predictions;  ///< [count]
     std::vector<float> low_res_logits;   ///< [count, 4 grid, 4 grid]; any one may be passed back as Prompts::mask
 
-    std::span<std::uint8_t const> mask(int i) const { return std::span(masks).subspan(std::size_t(i) * height * width, std::size_t(height) * width); }
+    std::span<std::uint8_t const> mask(int i) const {
+        return std::span(masks).subspan(std::size_t(i) * height * width, std::size_t(height) * width);
+    }
     std::span<float const> low_res(int i) const {
         std::size_t const size = std::size_t(low_res_side) * low_res_side;
         return std::span(low_res_logits).subspan(static_cast<std::size_t>(i) * size, size);
     }
     /// The mask of the highest predicted IoU.
-    int best() const { return static_cast<int>(std::max_element(iou_predictions.begin(), iou_predictions.end()) - iou_predictions.begin()); }
+    int best() const {
+        return static_cast<int>(std::max_element(iou_predictions.begin(), iou_predictions.end()) - iou_predictions.begin());
+    }
 };
 
 namespace detail {
@@ -137,7 +143,7 @@ public:
     Result<Prediction> predict(Prompts const& prompts, PredictOptions options = {}) const {
         SAMED_CHECK(check_image_set());
         SAMED_CHECK(check(prompts));
-        Placed const placed(prompts, embedding_->placement);
+        PlacedPrompts const placed(prompts, embedding_->placement);
         Prompts const moved = placed.prompts();
         SAMED_TRY(auto logits, Buffer<float>::allocate(model_->facts().low_res_count()));
         std::vector<float> iou(static_cast<std::size_t>(model_->facts().mask_tokens));
@@ -155,7 +161,8 @@ public:
                         text() << point_coords.size() << " coordinates and " << point_labels.size() << " labels")
                 .advise("label 1 = on the object, 0 = beside it");
         std::vector<Point> points;
-        for (std::size_t i = 0; i < point_labels.size(); ++i) points.push_back({point_coords[2 * i], point_coords[2 * i + 1], point_labels[i]});
+        for (std::size_t i = 0; i < point_labels.size(); ++i)
+            points.push_back({point_coords[2 * i], point_coords[2 * i + 1], point_labels[i]});
         return predict(Prompts{points, box, mask_input}, options);
     }
 
@@ -173,7 +180,7 @@ public:
                 e.where << " " << i;
                 return e;
             }
-            moved.push_back(Placed(prompts, embedding_->placement).prompts());
+            moved.push_back(PlacedPrompts(prompts, embedding_->placement).prompts());
         }
         constexpr std::size_t at_once = 8;  // bounds the memory of a pass
         SAMED_TRY(auto logits, Buffer<float>::allocate(std::min(at_once, moved.size()) * f.low_res_count()));
@@ -184,7 +191,8 @@ public:
             std::size_t const count = std::min(at_once, moved.size() - first);
             SAMED_CHECK(model_->decode(*embedding_, std::span(moved).subspan(first, count), logits.data(), iou.data()));
             for (std::size_t i = 0; i < count; ++i) {
-                SAMED_TRY(Prediction p, finish(logits.data() + i * f.low_res_count(), iou.data() + i * static_cast<std::size_t>(f.mask_tokens), options, scratch));
+                SAMED_TRY(Prediction p, finish(logits.data() + i * f.low_res_count(),
+                                               iou.data() + i * static_cast<std::size_t>(f.mask_tokens), options, scratch));
                 predictions.push_back(std::move(p));
             }
         }
@@ -192,25 +200,6 @@ public:
     }
 
 private:
-    /// Prompts moved from the image's pixels to the model's.
-    class Placed {
-    public:
-        Placed(Prompts const& prompts, Placement const& p) : prompts_(prompts), points_(prompts.points.begin(), prompts.points.end()) {
-            for (Point& point : points_) point = {p.to_model_x(point.x), p.to_model_y(point.y), point.label};
-            if (auto const& b = prompts.box) prompts_.box = Box{p.to_model_x(b->x0), p.to_model_y(b->y0), p.to_model_x(b->x1), p.to_model_y(b->y1)};
-        }
-        /// Valid as long as this is.
-        Prompts prompts() const {
-            Prompts p = prompts_;
-            p.points = points_;
-            return p;
-        }
-
-    private:
-        Prompts prompts_;
-        std::vector<Point> points_;
-    };
-
     Result<void> check_image_set() const {
         if (embedding_) return {};
         return fail(ErrorCode::invalid_argument, "image", "an image", "none").advise("call set_image or load_image_embedding first");
@@ -219,8 +208,9 @@ private:
     Result<void> check(Prompts const& prompts) const {
         PromptedModel::Facts const& f = model_->facts();
         if (!f.semantic && prompts.empty())
-            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt").advise("SAM needs to be told what to segment");
-        return check_prompts(prompts, embedding_->placement.input_height, embedding_->placement.input_width, f.low_res_side());
+            return fail(ErrorCode::invalid_argument, "prompts", "a point, a box or a mask", "an empty prompt")
+                .advise("SAM needs to be told what to segment");
+        return check_prompts(prompts, embedding_->placement.input_height, embedding_->placement.input_width, f.low_res_side(), f.limits);
     }
 
     /// @param logits  [mask_tokens, 4 grid, 4 grid]
@@ -241,7 +231,8 @@ private:
         if (options.return_logits) p.logits.resize(count * full);
         for (std::size_t i = 0; i < count; ++i)
             SAMED_CHECK(upscale_mask({p.low_res_logits.data() + i * low, {p.low_res_side, p.low_res_side}}, f.image_size, placement,
-                                     options.return_logits ? p.logits.data() + i * full : nullptr, p.masks.data() + i * full, scratch));
+                                     options.return_logits ? p.logits.data() + i * full : nullptr, p.masks.data() + i * full, scratch,
+                                     f.recipe.masks));
         return p;
     }
 

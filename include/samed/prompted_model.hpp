@@ -19,6 +19,7 @@ public:
         bool semantic = false;  ///< answers without a prompt too; masks 1.. are its classes
         int image_size = 0, grid = 0, channels = 0, mask_tokens = 0;
         Recipe recipe;
+        PromptLimits limits;      ///< what its prompts may be
         std::string fingerprint;  ///< of the base checkpoint
         std::string identity;     ///< SHA-256 that also tells adapters and sizes apart: equal means equal embeddings
 

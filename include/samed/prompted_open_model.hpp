@@ -21,7 +21,8 @@ public:
     explicit PromptedOpenModel(OpenModel<V> model) : model_(std::move(model)) {
         auto const& m = model_.model();
         ModelHeader const& h = m.header();
-        facts_ = {V::name, V::semantic, m.image_size(), m.grid(), m.config().encoder.neck_width, m.mask_tokens(), h.recipe, h.fingerprint, {}};
+        facts_ = {V::name,         V::semantic, m.image_size(),    m.grid(),      m.config().encoder.neck_width,
+                  m.mask_tokens(), h.recipe,    m.prompt_limits(), h.fingerprint, {}};
         // Every training moves no_mask_embed: it tells apart adapters of one base without reading their weights.
         Metadata described = to_metadata(h);
         for (char const* key : {"samed.version", "samed.source", "samed.licence", "samed.merged"}) described.erase(key);

@@ -21,8 +21,8 @@ namespace samed {
 
 struct OpenOptions {
     LoadOptions load{};
-    int threads = 0;               ///< per call, the caller included; 0 = all cores
-    std::optional<Isa> isa{};      ///< nothing = the best that this processor has
+    int threads = 0;           ///< per call, the caller included; 0 = all cores
+    std::optional<Isa> isa{};  ///< nothing = the best that this processor has
 };
 
 /// A free list of contexts with their workspaces: each call takes one, made when first needed and kept. Calls from several threads
@@ -129,15 +129,16 @@ Result<OpenModel<V>> open(std::string const& base, std::string const& adapter, O
 
 /// xtensor containers and views of floats: [H, W] or [H, W, 3].
 template <class E>
-concept FloatImage = StridedTensor<E> && std::is_same_v<std::remove_const_t<typename E::value_type>, float>;
+concept FloatImage = StridedTensor<E> && std::is_same_v < std::remove_const_t<typename E::value_type>,
+float > ;
 
 /// The one call: an image of any size to one label a pixel. Allocates its result and nothing else in the steady state.
 /// @param image  [H, W] grey or [H, W, 3], in the units that the model's recipe expects (Hounsfield units, 0..255, ...)
 /// @return [H, W], 0 = background, k = the model's class k
 /// @errors those of Model::segment
 template <Variant V, FloatImage Image>
-    requires(V::semantic)
-Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts = {}) {
+requires(V::semantic) Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image const& image,
+                                                                   Prompts const& prompts = {}) {
     typename OpenModel<V>::Lease lease(model);
     SAMED_TRY(ImageView<float const> const view, interleaved(image));
     SAMED_TRY(Recipe const recipe, resolve_intensity(model.model().header().recipe, view));
@@ -146,19 +147,28 @@ Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> const& model, Image co
     return labels;
 }
 
+/// How many images `segment_each` labels at a time, each in a context of its own; a single one takes all threads.
+template <Variant V>
+int in_flight(OpenModel<V> const& model) {
+    typename OpenModel<V>::Lease lease(model);
+    return lease.context().in_flight(model.model().plan(lease.context()));
+}
+
 /// Labels of several images, say slices of a volume: several in flight at a time where the context finds that faster, each on its share
 /// of the threads. The same bits as one by one.
 /// @param images, labels    as many of one as of the other
 /// @param slices_of_volume  as Model::segment
+/// @param numbers           of the images, for errors; empty = they have none
 /// @errors those of Model::segment: of the first image that has one
 template <Variant V>
-    requires(V::semantic)
-Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float const> const> images, std::span<LabelMap const> labels,
-                          Recipe const& recipe, bool slices_of_volume = false) {
-    SAMED_ASSERT(images.size() == labels.size());
+requires(V::semantic) Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float const> const> images,
+                                                std::span<LabelMap const> labels, Recipe const& recipe, bool slices_of_volume = false,
+                                                std::span<int const> numbers = {}) {
+    SAMED_ASSERT(images.size() == labels.size() && (numbers.empty() || numbers.size() == images.size()));
     typename OpenModel<V>::Lease lease(model);
     Executor& executor = lease.context().executor();
-    int const lanes = std::min(lease.context().in_flight(model.model().plan(lease.context())), static_cast<int>(images.size()));
+    int const most = lease.context().in_flight(model.model().plan(lease.context()));
+    int const lanes = std::min(most, static_cast<int>(images.size()));
     std::atomic<std::size_t> next{0};
     std::mutex guard;
     std::size_t failed = images.size();
@@ -172,13 +182,14 @@ Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float c
             if (i < failed) {
                 failed = i;
                 error = done.error();
+                if (!numbers.empty()) error->where << ", slice " << numbers[i];
             }
         }
     };
     if (lanes <= 1) {
         run_lane(lease.workspace());
     } else {
-        int const threads = executor.workers() / lanes;
+        int const threads = executor.workers() / most;  // also where fewer images come: a call makes no contexts beyond `most`
         parallel_for(executor, lanes, [&](int, int) {
             typename OpenModel<V>::Lease lane(model, threads);
             run_lane(lane.workspace());
@@ -192,8 +203,8 @@ Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float c
 /// @param prompts  in pixels of the image
 /// @errors those of Model::embed and Model::decode
 template <Variant V, FloatImage Image>
-    requires(!V::semantic)
-Result<Masks> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts, MaskChoice choice = MaskChoice::multi) {
+requires(!V::semantic) Result<Masks> segment(OpenModel<V> const& model, Image const& image, Prompts const& prompts,
+                                             MaskChoice choice = MaskChoice::multi) {
     typename OpenModel<V>::Lease lease(model);
     SAMED_TRY(ImageView<float const> const view, interleaved(image));
     SAMED_TRY(Embedding const embedding, model.model().embed(view, lease.workspace()));

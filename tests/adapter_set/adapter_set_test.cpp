@@ -131,6 +131,25 @@ TEST_SUITE("adapter_set") {
         CHECK(!set.remove("liver"));
     }
 
+    TEST_CASE("an adapter whose class count or rank differs from the one pinned by the type is an error that says what to do") {
+        constexpr samed::ModelConfig pinned{{}, {}, {.mask_tokens = 4}, 8};
+        using Pinned = samed::AdapterSet<samed::variants::Samed<pinned>, samed::CpuContext>;
+        Files const files;
+        samed::CpuContext context(1);
+        Pinned set = Pinned::load(open_file(files.base.path), context).value();
+        auto const refused = [&](TemporaryFile const& file, char const* fact) {
+            auto const added = set.add("x", open_file(file.path), context);
+            REQUIRE(!added);
+            CHECK(added.error().code == ErrorCode::shape_mismatch);
+            CHECK(added.error().where.view() == fact);
+            CHECK(added.error().file.view() == file.path);
+            CHECK(!added.error().hint.empty());
+        };
+        refused(files.eight, "mask_tokens");
+        refused(files.three, "rank");
+        CHECK(set.names().empty());
+    }
+
     TEST_CASE("a model outlives its name and its set") {
         Files const files;
         samed::CpuContext context(1);

@@ -11,7 +11,9 @@
 
 namespace {
 
-std::string data(char const* name) { return std::string(SAMED_EXAMPLE_DATA) + "/" + name; }
+std::string data(char const* name) {
+    return std::string(SAMED_EXAMPLE_DATA) + "/" + name;
+}
 
 samed::Volume read_volume(char const* name) {
     auto volume = samed::Volume::read(data(name));
@@ -50,22 +52,25 @@ TEST_SUITE("bundled models") {
             double largest_change;
         };
         double right = 0, whole = 0;
-        for (auto [precision, largest_change] : {Case{samed::Precision::f32, 0}, Case{samed::Precision::f16, 0.001}, Case{samed::Precision::bf16, 0.001},
-                                                 Case{samed::Precision::bf16_products, 0.001}, Case{samed::Precision::int8, 0.005}}) {
+        for (Case const& c : {Case{samed::Precision::f32, 0}, Case{samed::Precision::f16, 0.001}, Case{samed::Precision::bf16, 0.001},
+                              Case{samed::Precision::bf16_products, 0.001}, Case{samed::Precision::int8, 0.005}}) {
+            samed::Precision const precision = c.precision;
             CAPTURE(name(precision));
             samed::OpenOptions options;
             options.load.precision = precision;
             auto const model = samed::open<samed::variants::Samed<>>(data("brain.safetensors"), options).value();
             auto const labels = samed::segment_volume(model, volume).value();
-            double const r = mean_dice(labels.voxels(), truth, first_right_column, truth.size(2)), w = mean_dice(labels.voxels(), truth, 0, truth.size(2));
+            double const r = mean_dice(labels.voxels(), truth, first_right_column, truth.size(2)),
+                         w = mean_dice(labels.voxels(), truth, 0, truth.size(2));
             if (precision == samed::Precision::f32) {
                 CHECK(r >= 0.85);
                 right = r;
                 whole = w;
             }
-            MESSAGE(name(precision) << ": right hemisphere " << r << " (" << r - right << "), whole volume " << w << " (" << w - whole << ")");
-            CHECK(std::fabs(r - right) <= largest_change);
-            CHECK(std::fabs(w - whole) <= largest_change);
+            MESSAGE(name(precision) << ": right hemisphere " << r << " (" << r - right << "), whole volume " << w << " (" << w - whole
+                                    << ")");
+            CHECK(std::fabs(r - right) <= c.largest_change);
+            CHECK(std::fabs(w - whole) <= c.largest_change);
         }
     }
 
@@ -99,7 +104,9 @@ TEST_SUITE("bundled models") {
             double both = 0, either = 0;
             for (int y = 0; y < height; ++y)
                 for (int x = first_right_column; x < width; ++x) {
-                    bool const a = masks.masks[(best * static_cast<std::size_t>(height) + static_cast<std::size_t>(y)) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x)] != 0;
+                    bool const a = masks.masks[(best * static_cast<std::size_t>(height) + static_cast<std::size_t>(y)) *
+                                                   static_cast<std::size_t>(width) +
+                                               static_cast<std::size_t>(x)] != 0;
                     bool const b = reference.voxels()(z, y, x) == 8;
                     both += a && b;
                     either += a || b;

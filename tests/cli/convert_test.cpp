@@ -236,9 +236,11 @@ TEST_SUITE("cli/convert") {
         int narrow = 0;
         for (StoredTensor const& t : read_stored(model).tensors) {
             CAPTURE(t.name);
-            bool const matrix = contains(t.name, "image_encoder.blocks.") && (contains(t.name, ".qkv.weight") || contains(t.name, ".proj.weight") ||
-                                                                               contains(t.name, ".lin1.weight") || contains(t.name, ".lin2.weight"));
-            bool const scale = contains(t.name, ".weight_scale"), exact = scale || contains(t.name, "gaussian_matrix") || contains(t.name, "selftest.");
+            bool const matrix =
+                contains(t.name, "image_encoder.blocks.") && (contains(t.name, ".qkv.weight") || contains(t.name, ".proj.weight") ||
+                                                              contains(t.name, ".lin1.weight") || contains(t.name, ".lin2.weight"));
+            bool const scale = contains(t.name, ".weight_scale"),
+                       exact = scale || contains(t.name, "gaussian_matrix") || contains(t.name, "selftest.");
             CHECK(t.dtype == (matrix && !scale ? samed::DType::i8 : exact ? samed::DType::f32 : samed::DType::f16));
             narrow += matrix && !scale;
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
+
 #include "kernel_fixture.hpp"
 
 namespace kernel_test {
@@ -31,7 +33,8 @@ struct RandomGemm {
     template <class C, class T>
     std::vector<T> run(C& context, std::vector<T> const& a_, std::vector<T> const& bias_, std::vector<T> const& residual_,
                        std::vector<T> const& xa_) const {
-        Weight<C> const weight(context, c.n, c.k, c.precision, w), low_rank(context, c.n, c.rank, kernels::PackedMatrix::word_terms(c.precision) ? Precision::f32 : c.precision, tail);
+        Weight<C> const weight(context, c.n, c.k, c.precision, w),
+            low_rank(context, c.n, c.rank, kernels::PackedMatrix::word_terms(c.precision) ? Precision::f32 : c.precision, tail);
         std::vector<T> out(std::size_t(c.m) * (c.n + c.out_extra), T(-7));
         kernels::GemmArgs<T, typename C::Matrix> g;
         g.m = c.m;
@@ -60,5 +63,21 @@ struct RandomGemm {
         return run<ReferenceContext<double>, double>(context, widened(a), widened(bias), widened(residual), widened(xa));
     }
 };
+
+/// Every case has the same bits for 1, 2, 3 and 8 threads and every instruction set with fused multiply-add.
+inline void check_same_bits(std::span<GemmCase const> cases, Precision precision, std::uint64_t seed) {
+    for (GemmCase c : cases) {
+        if (precision != Precision::f32) c.precision = precision;  // else each its own
+        RandomGemm const problem(c, seed++);
+        std::vector<float> first;
+        for (Isa isa : fused_isas())
+            for (int threads : {1, 2, 3, 8}) {
+                CpuContext context(threads, isa);
+                auto const out = problem.run(context);
+                if (first.empty()) first = out;
+                CHECK(same_bits(out, first));
+            }
+    }
+}
 
 }  // namespace kernel_test

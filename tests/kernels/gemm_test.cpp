@@ -61,18 +61,7 @@ TEST_SUITE("kernels/gemm") {
     }
 
     TEST_CASE("the same bits for 1, 2, 3 and 8 threads and for every instruction set with fused multiply-add") {
-        std::uint64_t seed = 40;
-        for (Case const& c : cases) {
-            Problem const problem(c, seed++);
-            std::vector<float> first;
-            for (Isa isa : fused_isas())
-                for (int threads : {1, 2, 3, 8}) {
-                    CpuContext context(threads, isa);
-                    auto const out = problem.run(context);
-                    if (first.empty()) first = out;
-                    CHECK(same_bits(out, first));
-                }
-        }
+        check_same_bits(cases, Precision::f32, 40);
     }
 
     TEST_CASE("a fixed problem has these bits on every machine with fused multiply-add") {

@@ -9,7 +9,9 @@ namespace {
 std::atomic<std::size_t> count{0};
 }
 
-std::size_t samed_test::allocations() { return count.load(); }
+std::size_t samed_test::allocations() {
+    return count.load();
+}
 
 #if SAMED_TEST_COUNTS_ALLOCATIONS
 extern "C" {

@@ -39,12 +39,16 @@ std::vector<float> logits(Model const& model, int threads, samed::Isa isa, int b
     return low_res;
 }
 
-bool same_bits(float const* a, float const* b, std::size_t count) { return std::memcmp(a, b, count * sizeof(float)) == 0; }
+bool same_bits(float const* a, float const* b, std::size_t count) {
+    return std::memcmp(a, b, count * sizeof(float)) == 0;
+}
 
 }  // namespace
 
 TEST_SUITE("model/determinism") {
-    TEST_CASE("logits have the same bits for 1 to 8 and 64 threads, every fused instruction set and every batch position; f32 and int8, merged and live") {
+    TEST_CASE(
+        "logits have the same bits for 1 to 8 and 64 threads, every fused instruction set and every batch position; f32 and int8, merged "
+        "and live") {
         for (char const* name : {"samed_window_seed0", "samed_head_80"})
             for (auto precision : {samed::Precision::f32, samed::Precision::int8})
                 for (auto lora : {samed::adapters::LoraMode::merged, samed::adapters::LoraMode::live}) {

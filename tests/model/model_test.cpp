@@ -99,11 +99,22 @@ TEST_SUITE("model") {
     TEST_CASE("an adapter on its base gives the whole model's labels, merged and live, and is refused elsewhere") {
         auto const whole = open_file(golden_model("samed_window_seed0"));
         TemporaryFile const base_path("base"), adapter_path("adapter"), stranger_path("stranger"), merged_path("merged");
-        write_part(whole, base_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
-        write_part(whole, adapter_path.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
-        write_part(whole, stranger_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); },
-                   [](auto& h) { h.config.rank = 0; h.fingerprint[0] = h.fingerprint[0] == '0' ? '1' : '0'; });
-        write_part(whole, merged_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; h.merged = true; });
+        write_part(
+            whole, base_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); }, [](auto& h) { h.config.rank = 0; });
+        write_part(
+            whole, adapter_path.path, [](auto const& n) { return !is_encoder(n) || is_lora(n); }, [](auto& h) { h.adapter = true; });
+        write_part(
+            whole, stranger_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); },
+            [](auto& h) {
+                h.config.rank = 0;
+                h.fingerprint[0] = h.fingerprint[0] == '0' ? '1' : '0';
+            });
+        write_part(
+            whole, merged_path.path, [](auto const& n) { return is_encoder(n) && !is_lora(n); },
+            [](auto& h) {
+                h.config.rank = 0;
+                h.merged = true;
+            });
         auto const base = open_file(base_path.path), adapter = open_file(adapter_path.path);
         samed::CpuContext context(2);
         auto const input = GoldenCase::open("samed_window_seed0").stage("input").values;
@@ -140,13 +151,15 @@ TEST_SUITE("model") {
         samed::CpuContext context(1);
         TemporaryFile const fewer("fewer"), more("more");
         std::string const victim = "mask_decoder.transformer.layers.1.norm4.bias";
-        write_part(whole, fewer.path, [&](auto const& n) { return n != victim; }, [](auto&) {});
+        write_part(
+            whole, fewer.path, [&](auto const& n) { return n != victim; }, [](auto&) {});
         auto const missing = samed::Model<Samed<>, samed::CpuContext>::load(open_file(fewer.path), context);
         REQUIRE(!missing);
         CHECK(missing.error().code == ErrorCode::missing_tensor);
         CHECK(missing.error().where.view() == victim);
         // A file that says rank 0 has four tensors a block that nobody asked for.
-        write_part(whole, more.path, [](auto const&) { return true; }, [](auto& h) { h.config.rank = 0; });
+        write_part(
+            whole, more.path, [](auto const&) { return true; }, [](auto& h) { h.config.rank = 0; });
         auto const unexpected = samed::Model<Samed<>, samed::CpuContext>::load(open_file(more.path), context);
         REQUIRE(!unexpected);
         CHECK(unexpected.error().code == ErrorCode::unexpected_tensor);
@@ -197,11 +210,24 @@ TEST_SUITE("model") {
         }
         CHECK(alone[0] != alone[1]);
 
-        pixels[4][4] = pixels[9][9] = std::nanf("");
-        labels[6] = {together[6].data(), {height, width - 1}};
-        auto const bad = samed::segment_each(model, std::span<samed::ImageView<float const> const>(images), labels, recipe);
-        REQUIRE_FALSE(bad.has_value());
-        CHECK(bad.error().code == ErrorCode::not_finite);
+        // Two bad images in flight together, the one found at once, the other late: the first one's error counts, whichever it is.
+        constexpr int rows[] = {800, 4000}, columns = 1000;
+        std::vector<std::vector<float>> large;
+        for (int n : rows) large.emplace_back(static_cast<std::size_t>(n) * columns, 0.5f).back() = std::nanf("");
+        std::vector<std::uint8_t> many(static_cast<std::size_t>(rows[1]) * columns);
+        for (int first : {0, 1})
+            for (int round = 0; round < 3; ++round) {
+                std::vector<samed::ImageView<float const>> two;
+                std::vector<samed::LabelMap> two_labels;
+                for (int i : {first, 1 - first}) {
+                    two.push_back(samed::planar(std::as_const(large[static_cast<std::size_t>(i)]).data(), rows[i], columns));
+                    two_labels.push_back({many.data(), {rows[i], columns}});
+                }
+                auto const bad = samed::segment_each(model, std::span<samed::ImageView<float const> const>(two), two_labels, recipe);
+                REQUIRE_FALSE(bad.has_value());
+                CHECK(bad.error().code == ErrorCode::not_finite);
+                CHECK(bad.error().message().find("row " + std::to_string(rows[first] - 1)) != std::string::npos);
+            }
     }
 
     TEST_CASE("prompts are pixels of the original image, and bad ones are errors") {
@@ -227,7 +253,8 @@ TEST_SUITE("model") {
         direct.points = {&placed, 1};
         std::vector<float> logits(model.model().low_res_count());
         REQUIRE(model.model().decode(context, 1, embedding->values.data(), direct, logits.data(), nullptr).has_value());
-        CHECK(std::equal(masks.low_res_logits.begin(), masks.low_res_logits.end(), logits.begin() + static_cast<std::ptrdiff_t>(logits.size() / 4)));
+        CHECK(std::equal(masks.low_res_logits.begin(), masks.low_res_logits.end(),
+                         logits.begin() + static_cast<std::ptrdiff_t>(logits.size() / 4)));
 
         auto const error_of = [&](samed::Prompts const& p) {
             auto const r = samed::decode(model, *embedding, p);

@@ -206,6 +206,7 @@ TEST_SUITE("predictor") {
             auto const error = error_of(predictor.predict(prompts));
             CHECK(error.code == code);
             CHECK(error.where.view() == where);
+            CHECK(!error.hint.empty());  // what to do about it
         };
         refused({}, ErrorCode::invalid_argument, "prompts");
         for (samed::Point const outside : {samed::Point{160, 4, 1}, {-1, 4, 1}, {4, 120, 1}, {4, -0.5f, 1}}) {
@@ -219,8 +220,12 @@ TEST_SUITE("predictor") {
         refused(box, ErrorCode::invalid_argument, "box");
         box.box = {10, 10, 161, 20};
         refused(box, ErrorCode::out_of_range, "box");
+        samed::Point const mislabelled{3, 4, 2};
+        samed::Prompts label;
+        label.points = {&mislabelled, 1};
+        refused(label, ErrorCode::invalid_argument, "point 0");
         box.box = {10, 10, NAN, 20};
-        refused(box, ErrorCode::not_finite, "box");
+        CHECK(error_of(predictor.predict(box)).code == ErrorCode::not_finite);
         samed::Prompts mask;
         std::vector<float> logits(31 * 32);
         mask.mask = logits;
@@ -228,6 +233,7 @@ TEST_SUITE("predictor") {
         float const coords[] = {1, 2, 3, 4};
         int const labels[] = {1, 0, 1};
         CHECK(error_of(predictor.predict(coords, labels)).where.view() == "point_labels");
+        CHECK(!error_of(predictor.predict(coords, labels)).hint.empty());
         CHECK(error_of(predictor.predict(coords, {})).where.view() == "point_labels");
         CHECK(error_of(predictor.predict({}, labels)).where.view() == "point_labels");
     }

@@ -34,10 +34,13 @@ void check_labels(std::string const& name) {
     auto const margin = golden.stage("margin").values, expected = golden.stage("labels").values;
     std::size_t excluded = 0, wrong = 0;
     for (std::size_t i = 0; i < labels.size(); ++i) {
-        if (margin[i] <= 2 * error) ++excluded;
-        else if (static_cast<float>(labels[i]) != expected[i]) ++wrong;
+        if (margin[i] <= 2 * error)
+            ++excluded;
+        else if (static_cast<float>(labels[i]) != expected[i])
+            ++wrong;
     }
-    MESSAGE(name << ": " << labels.size() << " pixels, " << excluded << " within twice the logit error of a tie, " << wrong << " labels differ");
+    MESSAGE(name << ": " << labels.size() << " pixels, " << excluded << " within twice the logit error of a tie, " << wrong
+                 << " labels differ");
     CHECK(wrong == 0);
     CHECK(static_cast<double>(excluded) <= 0.001 * static_cast<double>(labels.size()));
 }
@@ -54,8 +57,10 @@ TEST_SUITE("sam/stages") {
         }
     }
 
-    TEST_CASE_TEMPLATE("labels equal PyTorch's wherever the margin is clear, three seeds", C, samed::ReferenceContext<float>, samed::CpuContext) {
-        for (char const* name : {"samed_window_seed0", "samed_window_seed1", "samed_window_seed2", "samed_window_larger", "samed_resize", "samed_head_80"})
+    TEST_CASE_TEMPLATE("labels equal PyTorch's wherever the margin is clear, three seeds", C, samed::ReferenceContext<float>,
+                       samed::CpuContext) {
+        for (char const* name :
+             {"samed_window_seed0", "samed_window_seed1", "samed_window_seed2", "samed_window_larger", "samed_resize", "samed_head_80"})
             check_labels<C>(name);
     }
 
@@ -68,7 +73,8 @@ TEST_SUITE("sam/stages") {
         check_stage(golden, "neck2", embedding.data());
     }
 
-    TEST_CASE_TEMPLATE("every kind of prompt gives SAM's embeddings, masks and predicted IoU", C, samed::ReferenceContext<float>, samed::CpuContext) {
+    TEST_CASE_TEMPLATE("every kind of prompt gives SAM's embeddings, masks and predicted IoU", C, samed::ReferenceContext<float>,
+                       samed::CpuContext) {
         GoldenCase const golden = GoldenCase::open("sam_prompts");
         C context;
         reserve(context);

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from make_fixtures import GOLDEN, make_image
 from model_file import _recipe_metadata, fingerprint, write_safetensors
+from samed_torch import spread
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
@@ -66,27 +67,6 @@ class MobileSam(nn.Module):
             transformer=TwoWayTransformer(depth=2, embedding_dim=NECK, num_heads=1, mlp_dim=24))
         self.requires_grad_(False).eval()
 
-    def randomise(self, seed: int) -> None:
-        """Random weights; batch norm statistics far from their start, biases that decide the attention."""
-        generator = torch.Generator().manual_seed(seed)
-        for name, tensor in self.state_dict().items():
-            if not tensor.is_floating_point():
-                continue
-            value = torch.randn(tensor.shape, generator=generator)
-            if name.endswith("running_var"):
-                value = 0.5 + value.abs()
-            elif name.endswith("attention_biases"):
-                value = 1.5 * value
-            elif tensor.dim() == 1 and name.endswith("weight"):
-                value = 1.0 + 0.2 * value
-            elif tensor.dim() == 1:
-                value = 0.3 * value
-            elif "gaussian" not in name:
-                fan_in = tensor[0].numel() if "upscaling" not in name else tensor.shape[0]
-                value = value * (1.4 if "qkv" in name or "_proj" in name else 1.0) / max(1.0, fan_in) ** 0.5
-            tensor.copy_(value)
-        self.eval()  # takes the biases of the attentions anew: see the authors' Attention.train
-
 
 def encode(network: MobileSam, image: Tensor) -> dict[str, Tensor]:
     """Every stage of the encoder, channels last where the authors have a list of tokens."""
@@ -135,7 +115,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     network = MobileSam()
-    network.randomise(80)
+    spread(network, 80)  # eval() in it takes the biases of the attentions anew: see the authors' Attention.train
     state = network.state_dict()
     torch.save(state, folder / "mobile_sam.pth")
 

@@ -1,5 +1,5 @@
 """Compares the `samed` tool with PyTorch on full-size models: SAMed (ViT-B, 512 pixels, 8 classes, rank 4), and with
-`--all` also SAMed_s (LoRA in the decoder) and SAMed_h (ViT-H; takes about 6 GB of memory and 6 GB of disk).
+`--all` also SAMed_s (LoRA in the decoder), SAMed on ViT-L and SAMed_h (ViT-H; takes about 6 GB of memory and 6 GB of disk).
 
 The weights are random at a realistic scale. The base is saved as SAM's 1024-pixel checkpoint and the adapter as SAMed's
 LoRA file; `samed convert` reads both, `samed segment` runs the same image. Exits with 1 when a bound is exceeded.
@@ -21,6 +21,7 @@ import torch
 from samed_torch import Config, Network, load_adapter, load_sam, randomise, save_adapter, save_sam, upsample
 
 VIT_B = Config()
+VIT_L = Config(width=1024, depth=24, heads=16, mlp_width=4096, global_blocks=(5, 11, 17, 23))
 VIT_H = Config(width=1280, depth=32, heads=16, mlp_width=5120, global_blocks=(7, 15, 23, 31))
 SIZE = 512
 RANK = 4
@@ -44,7 +45,8 @@ class Case:
         return Network(self.config, RANK, self.decoder_lora)
 
 
-CASES = (Case("SAMed, ViT-B", VIT_B), Case("SAMed_s, ViT-B", VIT_B, decoder_lora=True), Case("SAMed_h, ViT-H", VIT_H))
+CASES = (Case("SAMed, ViT-B", VIT_B), Case("SAMed_s, ViT-B", VIT_B, decoder_lora=True), Case("SAMed, ViT-L", VIT_L),
+         Case("SAMed_h, ViT-H", VIT_H))
 
 
 @dataclass

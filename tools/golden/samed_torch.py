@@ -284,3 +284,25 @@ def load_adapter(network: Network, path: Path) -> None:
     if network.decoder_lora:
         for name, projection, matrix in decoder_lora(network):
             getattr(projection, matrix).weight.copy_(state[name])
+
+
+def spread(network: nn.Module, seed: int) -> None:
+    """Random weights of a scale at which every stage matters; batch norm statistics far from their start."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            continue
+        value = torch.randn(tensor.shape, generator=generator)
+        if name.endswith("running_var"):
+            value = 0.5 + value.abs()
+        elif name.endswith("attention_biases"):
+            value = 1.5 * value
+        elif tensor.dim() == 1 and name.endswith("weight"):
+            value = 1.0 + 0.2 * value
+        elif tensor.dim() == 1:
+            value = 0.3 * value
+        elif tensor.dim() > 1 and "gaussian" not in name and "pos_embed" not in name:
+            fan_in = tensor[0].numel() if "upscaling" not in name else tensor.shape[0]
+            value = value * (1.4 if "qkv" in name or "_proj" in name else 1.0) / max(1.0, fan_in) ** 0.5
+        tensor.copy_(value)
+    network.requires_grad_(False).eval()

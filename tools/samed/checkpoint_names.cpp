@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint_names.hpp"
 
+#include "convert_efficient_sam.hpp"
 #include "convert_mobile_sam.hpp"
 #include "convert_samed_s.hpp"
 
@@ -38,7 +39,7 @@ std::string canonical_name(std::string_view name) {
     for (std::string_view prefix : {"module.", "sam."})
         if (starts_with(name, prefix)) name.remove_prefix(prefix.size());
     if (name == "pixel_mean" || name == "pixel_std") return "";
-    std::string out(name);
+    std::string out = renamed_efficient_sam(name);
     if (std::size_t const at = out.find(".attn.qkv.qkv."); at != std::string::npos) out.erase(at + 9, 4);
     if (std::size_t const at = out.find("_proj.proj."); at != std::string::npos) out.erase(at + 6, 5);
     return out;
@@ -89,7 +90,10 @@ Result<int> count_layers(NamedTensors const& tensors, std::string const& prefix,
 /// The facts that prompt encoder and mask decoder carry.
 /// @param transformer  holds the two-way transformer: the base, for SAMed_s
 Result<void> infer_decoder(NamedTensors const& tensors, NamedTensors const& transformer, ModelConfig& c, int decoder_heads) {
-    SAMED_TRY(c.prompt.mask_channels, tensors.size("prompt_encoder.mask_downscaling.3.weight", 4, 0));
+    c.prompt.mask_channels = 16;
+    if (!has_efficient_sam(tensors)) {  // it takes no masks
+        SAMED_TRY(c.prompt.mask_channels, tensors.size("prompt_encoder.mask_downscaling.3.weight", 4, 0));
+    }
     SAMED_TRY(c.decoder.mask_tokens, tensors.size("mask_decoder.mask_tokens.weight", 2, 0));
     std::string const layers = "mask_decoder.transformer.layers.";
     SAMED_TRY(c.decoder.depth, count_layers(transformer, layers, ".norm1.weight", DecoderConfig::max_depth));
@@ -263,10 +267,19 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora)
 Result<InferredConfig> infer_config(NamedTensors const& base, NamedTensors const* adapter, InferOptions const& options) {
     InferredConfig out;
     ModelConfig& c = out.checkpoint;
-    out.tiny_vit = has_tiny_vit(base);
-    SAMED_CHECK(out.tiny_vit ? infer_tiny_vit(base, c.encoder) : infer_encoder(base, c.encoder));
-    if (out.tiny_vit && adapter)
-        return fail(ErrorCode::invalid_argument, "--adapter", "none: SAMed's LoRA is for a ViT", "one").in(adapter->path());
+    if (has_tiny_vit(base)) {
+        SAMED_CHECK(infer_tiny_vit(base, c.encoder));
+        out.variant = c.encoder.patch_size == 16 ? "mobile_sam" : "lite_med_sam";
+    } else if (has_efficient_sam(base)) {
+        SAMED_CHECK(infer_efficient_sam(base, options.encoder_heads, c.encoder));
+        out.variant = "efficient_sam";
+    } else {
+        SAMED_CHECK(infer_encoder(base, c.encoder));
+    }
+    if (!out.variant.empty() && adapter)
+        return fail(ErrorCode::invalid_argument, "--adapter", "none: SAMed's LoRA is for SAM's ViT", "one").in(adapter->path());
+    if (options.encoder_heads > 0 && out.variant != "efficient_sam")
+        return fail(ErrorCode::invalid_argument, "--encoder-heads", "none: the tensors tell", "an option").in(base.path());
     NamedTensors const& head = adapter ? *adapter : base;
     c.rank = 0;
     if (options.decoder_only && head.has_lora())
@@ -279,6 +292,7 @@ Result<InferredConfig> infer_config(NamedTensors const& base, NamedTensors const
         return missing(head, "w_a_000");
     }
     out.decoder_lora = head.has_decoder_lora();
+    if (out.decoder_lora) out.variant = "samed_s";
     SAMED_CHECK(infer_decoder(head, out.decoder_lora ? base : head, c, options.decoder_heads));
     out.model = c;
     if (options.image_size != 0) out.model.encoder.image_size = options.image_size;

@@ -13,7 +13,7 @@
 namespace samed::tool {
 
 /// The tensors of a checkpoint under the names of a model file. Understands SAM's state dict, SAMed's LoRA file
-/// (`w_a_000`: even numbers are q, odd ones v of block number / 2), SAMed_s' (see convert_samed_s.hpp) and dumps of the live module (`sam.`
+/// (`w_a_000`: even numbers are q, odd ones v of block number / 2), SAMed_s' (see convert_samed_s.hpp), EfficientSAM's names and dumps of the live module (`sam.`
 /// in front, `qkv.qkv`, `q_proj.proj`).
 class NamedTensors {
 public:
@@ -62,6 +62,7 @@ std::vector<TensorSpec> tensors_of(ModelConfig const& config, bool decoder_lora 
 
 struct InferOptions {
     int image_size = 0;         ///< of the model to be made; 0 = as the base
+    int encoder_heads = 0;      ///< of an encoder whose tensors do not tell; 0 = one for each 64
     int decoder_heads = 0;      ///< 0 = SAM's: 8 at width 256, else one for each 32
     bool decoder_only = false;  ///< the adapter is a prompt encoder and a mask decoder without LoRA
 };
@@ -71,7 +72,7 @@ struct InferOptions {
 struct InferredConfig {
     ModelConfig checkpoint, model;
     bool decoder_lora = false;  ///< SAMed_s
-    bool tiny_vit = false;      ///< MobileSAM
+    std::string variant{};      ///< where the tensors tell it: samed_s, mobile_sam, lite_med_sam, efficient_sam
 };
 
 /// @errors missing_tensor, shape_mismatch, base_mismatch (adapter of another width or depth), out_of_range

@@ -14,6 +14,7 @@
 #include <samed/io/safetensors.hpp>
 
 #include "class_list.hpp"
+#include "convert_efficient_sam.hpp"
 #include "convert_mobile_sam.hpp"
 #include "model_writer.hpp"
 #include "recipe_option.hpp"
@@ -26,7 +27,7 @@ namespace {
 
 struct Options {
     std::string base, adapter, output, recipe, classes, variant, source, licence, dtype = "f32";
-    int image_size = 0, decoder_heads = 0;
+    int image_size = 0, encoder_heads = 0, decoder_heads = 0;
     bool merge = false, adapter_only = false, decoder_only = false;
 };
 
@@ -84,17 +85,14 @@ Result<DType> dtype_of(std::string const& name) {
 }
 
 Result<std::string> variant_of(Options const& o, int mask_tokens, InferredConfig const& config) {
-    if (config.tiny_vit) {
-        if (o.variant.empty() || o.variant == "mobile_sam") return std::string("mobile_sam");
-        return fail(ErrorCode::invalid_argument, "--variant", "mobile_sam, for a TinyViT", o.variant);
-    }
-    if (config.decoder_lora) {
-        if (o.variant.empty() || o.variant == "samed_s") return std::string("samed_s");
-        return fail(ErrorCode::invalid_argument, "--variant", "samed_s, for LoRA in the decoder", o.variant);
+    if (!config.variant.empty()) {
+        if (o.variant.empty() || o.variant == config.variant) return config.variant;
+        return fail(ErrorCode::invalid_argument, "--variant", text() << config.variant << ", as the tensors show", o.variant);
     }
     if (o.variant.empty()) return std::string(!o.adapter.empty() || mask_tokens != 4 ? "samed" : "sam");
-    if (o.variant != "sam" && o.variant != "samed") return fail(ErrorCode::unknown_name, "--variant", "sam or samed", o.variant);
-    if (o.variant == "sam" && !o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--variant", "samed, with an adapter", "sam");
+    if (o.variant == "samed") return o.variant;
+    if (o.variant != "sam" && o.variant != "med_sam") return fail(ErrorCode::unknown_name, "--variant", "sam, samed or med_sam", o.variant);
+    if (!o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--variant", "samed, with an adapter", o.variant);
     return o.variant;
 }
 
@@ -160,15 +158,17 @@ Result<void> convert(Options const& o) {
         return fail(ErrorCode::invalid_argument, "--output", "another file than the input", o.output);
     if (auto const probe = AtomicFile::create(o.output); !probe) return probe.error();  // refused now rather than after the work
 
-    InferOptions const infer{o.image_size, o.decoder_heads, o.decoder_only};
+    InferOptions const infer{o.image_size, o.encoder_heads, o.decoder_heads, o.decoder_only};
     SAMED_TRY(InferredConfig config, infer_config(base, adapter ? &*adapter : nullptr, infer));
     if (o.image_size == 0 && adapter && config.checkpoint.encoder.image_size == 1024) {
         config.model.encoder.image_size = 512;  // what SAMed trains at; the adapter does not say
         std::printf("%s: 512 pixels, as SAMed trains (--image-size for another)\n", o.output.c_str());
     }
     ModelParts parts{&base, adapter ? &*adapter : nullptr, config.checkpoint, o.merge, config.decoder_lora, {}};
-    if (config.tiny_vit) {
-        SAMED_TRY(parts.encoder, tiny_vit_tensors(base));
+    if (has_tiny_vit(base)) {
+        SAMED_TRY(parts.others, tiny_vit_tensors(base));
+    } else if (has_efficient_sam(base)) {
+        SAMED_TRY(parts.others, efficient_sam_tensors(base, config.model));
     }
     SAMED_CHECK(check_parts(parts));
     if (o.merge && config.checkpoint.rank == 0) return fail(ErrorCode::invalid_argument, "--merge", "an --adapter with LoRA", "none");
@@ -179,8 +179,9 @@ Result<void> convert(Options const& o) {
     header.config = config.model;
     if (o.merge) header.config.rank = 0;
     SAMED_TRY(header.variant, variant_of(o, header.config.decoder.mask_tokens, config));
-    bool const prompted = header.variant == "sam" || header.variant == "mobile_sam";
-    header.recipe = recipe ? *recipe : *named_recipe(prompted ? "sam" : "samed_ct");
+    bool const prompted = header.variant != "samed" && header.variant != "samed_s";
+    auto const own = named_recipe(header.variant);  // of the system's name, or that of the system it stems from
+    header.recipe = recipe ? *recipe : own ? *own : *named_recipe(prompted ? "sam" : "samed_ct");
     int const classes = prompted ? 0 : header.config.decoder.mask_tokens - 1;
     header.classes = default_classes(classes);
     if (!o.classes.empty()) {
@@ -198,24 +199,29 @@ Result<void> convert(Options const& o) {
 void add_convert(CLI::App& app, int& code) {
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("convert", "Make a model file from PyTorch checkpoints; nothing in them is executed");
-    c->add_option("--base", o->base, "checkpoint of SAM or MobileSAM, or a full state dict of SAMed (.pth)")->required();
+    c->add_option("--base", o->base,
+                  "checkpoint of SAM, MobileSAM, EfficientSAM, MedSAM or LiteMedSAM, or a full state dict of SAMed (.pth)")
+        ->required();
     c->add_option("--adapter", o->adapter, "LoRA file of SAMed or SAMed_s (.pth)");
     c->add_option("-o,--output", o->output, "model file to write (.safetensors)")->required();
     c->add_option("--image-size", o->image_size,
                   "pixels of the square input, a multiple of 16; position tables are resized (default: the base's, "
                   "512 for a SAMed adapter on a 1024-pixel base)")
         ->check(CLI::PositiveNumber);
-    c->add_option("--dtype", o->dtype, "stored weights: f32, f16, bf16, or int8 for the encoder's blocks with f16 for the rest")->capture_default_str();
+    c->add_option("--dtype", o->dtype, "stored weights: f32, f16, bf16, or int8 for the encoder's blocks with f16 for the rest")
+        ->capture_default_str();
     c->add_flag("--merge", o->merge, "add LoRA to the weights; the file can no longer be a base or be exported");
     c->add_flag("--adapter-only", o->adapter_only,
                 "write LoRA, prompt encoder and decoder alone, to be opened on the base's model file (segment -m BASE -a THIS)");
     c->add_flag("--decoder-only", o->decoder_only, "the --adapter is a prompt encoder and a mask decoder, trained without LoRA");
     c->add_option("--recipe", o->recipe,
-                  std::string("preprocessing to store: ") + recipe_names + ", or a .json file (default: samed_ct for SAMed, sam for SAM)");
+                  std::string("preprocessing to store: ") + recipe_names + ", or a .json file (default: the system's own)");
     c->add_option("--classes", o->classes, "text file, one `name [#rrggbb]` a line, without the background");
     c->add_option("--variant", o->variant,
-                  "sam or samed (default: samed with an adapter or when there are not 4 mask tokens; samed_s and mobile_sam are seen by "
-                  "their tensors)");
+                  "sam, samed or med_sam, whose tensors are alike (default: samed with an adapter or when there are not 4 mask tokens, "
+                  "else sam); samed_s, mobile_sam, lite_med_sam and efficient_sam are seen by their tensors");
+    c->add_option("--encoder-heads", o->encoder_heads, "attention heads of EfficientSAM's encoder (default: width / 64)")
+        ->check(CLI::PositiveNumber);
     c->add_option("--decoder-heads", o->decoder_heads, "attention heads of the decoder (default: 8 at width 256, else width / 32)")
         ->check(CLI::PositiveNumber);
     c->add_option("--source", o->source, "free text: where the weights come from");

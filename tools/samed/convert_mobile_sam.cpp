@@ -116,7 +116,9 @@ bool is_left_of_training(std::string_view name) {
 
 Result<void> infer_tiny_vit(NamedTensors const& base, VitConfig& e) {
     std::string const last = layer(stages - 1) + "blocks.0.";
-    e.image_size = 1024;
+    SAMED_TRY(int const kernel, base.size("image_encoder.patch_embed.seq.0.c.weight", 4, 2));
+    e.image_size = kernel == 1 ? 256 : 1024;
+    e.patch_size = kernel == 1 ? 4 : 16;
     e.depth = 0;
     for (int i = 0; i < stages; ++i) {
         SAMED_TRY(int const blocks, count_blocks(base, i));

@@ -8,13 +8,14 @@
 
 namespace samed::tool {
 
-/// The image encoder is MobileSAM's TinyViT.
+/// The image encoder is MobileSAM's or LiteMedSAM's TinyViT.
 bool has_tiny_vit(NamedTensors const& base);
 
 /// The classifier and counters of TinyViT's training, which the network does not use.
 bool is_left_of_training(std::string_view name);
 
-/// Facts of the last stage; the tensors decide all others. The image size is MobileSAM's own: no tensor depends on it.
+/// Facts of the last stage; the tensors decide all others. The image size is the system's own: no tensor depends on it. LiteMedSAM is the
+/// one whose stem has kernels of 1.
 /// @errors missing_tensor, shape_mismatch, too_large
 Result<void> infer_tiny_vit(NamedTensors const& base, VitConfig& encoder);
 

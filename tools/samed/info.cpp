@@ -41,17 +41,18 @@ Json config_json(ModelConfig const& c) {
 }
 
 Json recipe_json(Recipe const& r) {
-    constexpr char const* intensities[] = {"none", "clip", "percentile"};
-    Json j = {{"name", std::string(r.name.view())}, {"intensity", intensities[static_cast<int>(r.intensity)]}};
-    if (r.intensity != Intensity::none) {
+    Json j = {{"name", std::string(r.name.view())}, {"intensity", intensity_names[static_cast<int>(r.intensity)]}};
+    if (r.intensity == Intensity::clip || r.intensity == Intensity::percentile) {
         j["low"] = r.low;
         j["high"] = r.high;
     }
     j["mean"] = {r.mean[0], r.mean[1], r.mean[2]};
     j["std"] = {r.std[0], r.std[1], r.std[2]};
-    j["resize"] = r.resize == Resize::spline ? "spline" : "longest_side";
+    j["resize"] = resize_names[static_cast<int>(r.resize)];
     j["resize_via"] = r.resize_via;
-    j["channels"] = r.channels == Channels::repeat ? "repeat" : "rgb";
+    j["channels"] = channels_names[static_cast<int>(r.channels)];
+    j["masks"] = mask_upscale_names[static_cast<int>(r.masks)];
+    j["prompts"] = prompt_pixels_names[r.whole_pixel_prompts ? 1 : 0];
     if (!r.axes.empty()) j["axes"] = std::string(r.axes.view());
     return j;
 }

@@ -59,9 +59,10 @@ Result<Buffer<float>> resize_grid(Buffer<float> const& from, int in, int out, st
 /// Every tensor of the model with `config`.
 std::vector<TensorSpec> specs(ModelParts const& parts, ModelConfig const& config) {
     std::vector<TensorSpec> all = tensors_of(config, parts.decoder_lora);
-    if (parts.encoder.empty()) return all;
-    all.erase(std::remove_if(all.begin(), all.end(), [](TensorSpec const& s) { return s.part == Part::image_encoder; }), all.end());
-    all.insert(all.end(), parts.encoder.begin(), parts.encoder.end());
+    std::set<Part> replaced;
+    for (TensorSpec const& s : parts.others) replaced.insert(s.part);
+    all.erase(std::remove_if(all.begin(), all.end(), [&](TensorSpec const& s) { return replaced.count(s.part) > 0; }), all.end());
+    all.insert(all.end(), parts.others.begin(), parts.others.end());
     return all;
 }
 

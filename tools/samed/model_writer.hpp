@@ -17,7 +17,7 @@ struct ModelParts {
     ModelConfig checkpoint;                 ///< shapes in the checkpoints, with their rank
     bool merge = false;                     ///< LoRA added to q and v
     bool decoder_lora = false;              ///< SAMed_s
-    std::vector<TensorSpec> encoder{};      ///< in place of a ViT's tensors; empty = a ViT
+    std::vector<TensorSpec> others{};       ///< in place of all tensors of the same parts
 };
 
 /// Every tensor that the model needs must be there in its shape, and nothing else.

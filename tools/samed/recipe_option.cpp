@@ -2,7 +2,6 @@
 #include "recipe_option.hpp"
 
 #include <cmath>
-#include <initializer_list>
 
 #include <samed/config/recipes.hpp>
 #include <samed/io/file.hpp>
@@ -38,7 +37,8 @@ Result<void> three_numbers(JsonValue const& v, float* out) {
     return {};
 }
 
-Result<int> choice(JsonValue const& v, std::initializer_list<char const*> names) {
+template <std::size_t N>
+Result<int> choice(JsonValue const& v, char const* const (&names)[N]) {
     FixedText<160> allowed;
     int i = 0;
     for (char const* n : names) {
@@ -54,7 +54,7 @@ Result<void> read_member(JsonValue const& v, Recipe& r) {
             return fail(ErrorCode::bad_format, v.key, "a text of 1 to 40 bytes").at(v.offset);
         r.name = v.text;
     } else if (v.key == "intensity") {
-        SAMED_TRY(int const i, choice(v, {"none", "clip", "percentile"}));
+        SAMED_TRY(int const i, choice(v, intensity_names));
         r.intensity = static_cast<Intensity>(i);
     } else if (v.key == "low") {
         SAMED_TRY(r.low, number(v));
@@ -65,7 +65,7 @@ Result<void> read_member(JsonValue const& v, Recipe& r) {
     } else if (v.key == "std") {
         return three_numbers(v, r.std);
     } else if (v.key == "resize") {
-        SAMED_TRY(int const i, choice(v, {"spline", "longest_side"}));
+        SAMED_TRY(int const i, choice(v, resize_names));
         r.resize = static_cast<Resize>(i);
     } else if (v.key == "resize_via") {
         if (!v.is(Kind::integer) || v.integer < 0 || v.integer > ConfigLimits::image_size)
@@ -75,10 +75,18 @@ Result<void> read_member(JsonValue const& v, Recipe& r) {
         if (!v.is(Kind::string) || !is_axes(v.text)) return fail(ErrorCode::out_of_range, v.key, "three sides, as in RAS").at(v.offset);
         r.axes = v.text;
     } else if (v.key == "channels") {
-        SAMED_TRY(int const i, choice(v, {"repeat", "rgb"}));
+        SAMED_TRY(int const i, choice(v, channels_names));
         r.channels = static_cast<Channels>(i);
+    } else if (v.key == "masks") {
+        SAMED_TRY(int const i, choice(v, mask_upscale_names));
+        r.masks = static_cast<MaskUpscale>(i);
+    } else if (v.key == "prompts") {
+        SAMED_TRY(int const i, choice(v, prompt_pixels_names));
+        r.whole_pixel_prompts = i == 1;
     } else {
-        return fail(ErrorCode::unknown_name, v.key, "name, intensity, low, high, mean, std, resize, resize_via, channels or axes").at(v.offset);
+        return fail(ErrorCode::unknown_name, v.key,
+                    "name, intensity, low, high, mean, std, resize, resize_via, channels, masks, prompts or axes")
+            .at(v.offset);
     }
     return {};
 }

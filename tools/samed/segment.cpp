@@ -12,7 +12,6 @@
 
 #include <samed/image/preprocess.hpp>
 
-#include "display.hpp"
 #include "picture.hpp"
 #include "prompt_option.hpp"
 #include "recipe_option.hpp"
@@ -58,60 +57,6 @@ Result<Recipe> choose_recipe(SegmentOptions const& o, Recipe recipe) {
     return recipe;
 }
 
-/// What does not fit together is refused before the model is opened.
-Result<void> check_output(SegmentOptions const& o, Input const& input) {
-    std::string const& path = o.output;
-    bool const npy = has_extension(path, ".npy"), nifti = is_nifti(path), png = has_extension(path, ".png");
-    if (!npy && !nifti && !png)
-        return fail(ErrorCode::unsupported, "--output", ".nii, .nii.gz, .npy or .png", "another extension").in(path);
-    if (nifti && input.kind != Input::Kind::volume)
-        return fail(ErrorCode::invalid_argument, "--output", ".npy or .png", "NIfTI, but the input has no geometry").in(path);
-    if (png && input.is_volume())
-        return fail(ErrorCode::invalid_argument, "--output", ".npy, .nii or .nii.gz for a volume", ".png").in(path);
-    bool const for_volumes = !(o.statistics + o.report + o.entropy + o.margin + o.colour_table + o.itksnap + o.dcmqi).empty() ||
-                             o.keep_largest || o.fill_holes || o.plan;
-    if (for_volumes && !input.is_volume())
-        return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps, tables, cleaning and plans", "an image")
-            .in(o.input);
-    for (std::string const* map : {&o.entropy, &o.margin})
-        if (!map->empty() && !has_extension(*map, ".npy") && !(is_nifti(*map) && input.kind == Input::Kind::volume))
-            return fail(ErrorCode::unsupported, "--entropy, --margin", ".npy, or .nii for a volume with geometry", "another extension")
-                .in(*map);
-    auto const outputs = o.outputs();
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-        if (outputs[i]->empty()) continue;
-        for (std::size_t k = 0; k < i; ++k)
-            if (*outputs[i] == *outputs[k])
-                return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(*outputs[i]);
-        SAMED_CHECK(check_apart(o.input, *outputs[i]));
-        SAMED_TRY(auto probe, AtomicFile::create(*outputs[i]));  // refused now rather than after the work
-    }
-    return {};
-}
-
-Result<void> write_overlay(std::string const& path, Result<RgbImage> const& picture) {
-    if (!picture) return picture.error();
-    return write_picture(path, picture->height, picture->width, 3, picture->pixels.data());
-}
-
-Result<void> segment_image(SegmentOptions const& o, AnyModel const& model, Input const& input, Recipe recipe, Prompts const& prompts) {
-    ModelSummary const& s = model.summary();
-    SAMED_TRY(recipe, resolve_intensity(recipe, input.image()));
-    SAMED_TRY(SideOutputs side, SideOutputs::create(o, s, 1, s.mask_tokens));
-    AnyCall const call{&recipe, false, prompts, side.embedding(), side.logits()};
-    ImageView<float const> const image = input.image();
-    std::vector<std::uint8_t> map(static_cast<std::size_t>(image.height) * static_cast<std::size_t>(image.width));
-    LabelMap const labels{map.data(), {image.height, image.width}};
-    if (auto const done = model.segment(image, labels, call); !done) return done.error().in(o.input);
-    SAMED_CHECK(side.append_slice());
-    if (interrupted()) return cancelled_error("segment");
-    if (!o.overlay.empty())
-        SAMED_CHECK(write_overlay(o.overlay, labelled_image(input, labels, colours_of(s), display_window(recipe, image))));
-    SAMED_CHECK(side.commit());
-    if (has_extension(o.output, ".png")) return write_picture(o.output, image.height, image.width, 1, map.data());
-    return write_npy(o.output, {image.height, image.width}, map.data());
-}
-
 Result<void> segment_prompted(SegmentOptions const& o, AnyModel const& model, Input const& input, Recipe recipe, Prompts const& prompts) {
     if (input.is_volume())
         return fail(ErrorCode::invalid_argument, "input", "a 2-D image for a model that needs prompts", "a volume").in(o.input);
@@ -122,7 +67,7 @@ Result<void> segment_prompted(SegmentOptions const& o, AnyModel const& model, In
     ImageView<float const> const image = input.image();
     SAMED_TRY(recipe, resolve_intensity(recipe, image));
     int const choices = std::max(1, model.summary().mask_tokens - 1);
-    SAMED_TRY(SideOutputs side, SideOutputs::create(o, model.summary(), 1, choices));
+    SAMED_TRY(SideOutputs side, SideOutputs::create(o.outputs, model.summary(), 1, choices));
     AnyCall const call{&recipe, false, prompts, side.embedding(), nullptr};
     auto masks = model.segment_masks(image, true, call);
     if (!masks) return masks.error().in(o.input);
@@ -134,69 +79,103 @@ Result<void> segment_prompted(SegmentOptions const& o, AnyModel const& model, In
     std::uint8_t* const mask = masks->masks.data() + best * pixels;
     for (std::size_t i = 0; i < masks->iou.size(); ++i)
         std::printf("mask %zu: predicted IoU %.4f%s\n", i, static_cast<double>(masks->iou[i]), i == best ? ", written" : "");
-    if (!o.overlay.empty())
-        SAMED_CHECK(
-            write_overlay(o.overlay, labelled_image(input, {mask, {image.height, image.width}}, {}, display_window(recipe, image))));
+    if (!o.outputs.overlay.empty())
+        SAMED_CHECK(write_overlay(o.outputs.overlay,
+                                  labelled_image(input, {mask, {image.height, image.width}}, {}, display_window(recipe, image))));
     SAMED_CHECK(side.commit());
-    if (has_extension(o.output, ".npy")) return write_npy(o.output, {image.height, image.width}, mask);
+    if (has_extension(o.outputs.labels, ".npy")) return write_npy(o.outputs.labels, {image.height, image.width}, mask);
     std::transform(mask, mask + pixels, mask, [](std::uint8_t m) { return static_cast<std::uint8_t>(m * 255); });
-    return write_picture(o.output, image.height, image.width, 1, mask);
+    return write_picture(o.outputs.labels, image.height, image.width, 1, mask);
+}
+
+Result<void> check_volume_options(SegmentOptions const& o, Input const& input) {
+    if (!o.slice_axis.empty() && (o.slice_axis.size() != 1 || std::string_view("xyz").find(o.slice_axis) == std::string_view::npos))
+        return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
+    if (!input.is_volume()) {
+        if (o.slice_axis.empty() && !o.keep_largest && !o.fill_holes && !o.plan) return {};
+        return fail(ErrorCode::invalid_argument, o.slice_axis.empty() ? "input" : "--slice-axis", "a volume", "a 2-D image").in(o.input);
+    }
+    if (o.plan && o.adapters.size() > 1) return fail(ErrorCode::invalid_argument, "--plan", "one adapter", "several");
+    return {};
+}
+
+/// One model, or one for each of several adapters.
+Result<std::vector<AnyModel>> open_models(SegmentOptions const& o) {
+    AnyOptions options;
+    options.threads = o.threads;
+    options.precision = o.precision;
+    options.live_lora = o.lora == "live";
+    if (!options.live_lora && o.lora != "merged") return fail(ErrorCode::unknown_name, "--lora", "merged or live", o.lora);
+    if (o.adapters.size() > 1) return AnyModel::open_adapters(o.model, o.adapters, options);
+    SAMED_TRY(AnyModel model, o.adapters.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapters[0], options));
+    return std::vector<AnyModel>{std::move(model)};
 }
 
 Result<void> run(SegmentOptions const& o) {
     SAMED_TRY(PromptOptions const prompts, read_prompts(o));
+    SAMED_TRY(auto const names, adapter_names(o.adapters, o.outputs));
+    std::vector<OutputPaths> outputs;
+    for (std::string const& name : names) outputs.push_back(o.outputs.named(name));
+    if (outputs.empty()) outputs.push_back(o.outputs);
     SAMED_TRY(Input input, read_input(o.input, {o.volume, o.series, true}));
-    SAMED_CHECK(check_output(o, input));
-    if (!o.slice_axis.empty()) {
-        if (o.slice_axis.size() != 1 || std::string_view("xyz").find(o.slice_axis) == std::string_view::npos)
-            return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
-        if (!input.is_volume()) return fail(ErrorCode::invalid_argument, "--slice-axis", "a volume", "a 2-D image");
+    SAMED_CHECK(check_outputs(outputs, o.input, input));
+    SAMED_CHECK(check_volume_options(o, input));
+    SAMED_TRY(auto const models, open_models(o));
+    if (!models[0].summary().semantic) {
+        SAMED_TRY(Recipe const recipe, choose_recipe(o, models[0].summary().recipe));
+        return segment_prompted(o, models[0], input, recipe, prompts.prompts());
     }
     if (input.is_volume() && !prompts.prompts().empty())
         return fail(ErrorCode::invalid_argument, "--point, --box", "a 2-D image", "a volume");
-    AnyOptions options;
-    options.threads = o.threads;
-    options.precision = o.precision;
-    SAMED_TRY(AnyModel const model, o.adapter.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapter, options));
-    SAMED_TRY(Recipe const recipe, choose_recipe(o, model.summary().recipe));
-    if (model.summary().semantic && input.is_volume()) return segment_volume_file(o, model, std::move(input), recipe);
-    if (model.summary().semantic) return segment_image(o, model, input, recipe, prompts.prompts());
-    return segment_prompted(o, model, input, recipe, prompts.prompts());
+    std::vector<Labelling> all;
+    for (std::size_t i = 0; i < models.size(); ++i) {
+        SAMED_TRY(Recipe const recipe, choose_recipe(o, models[i].summary().recipe));
+        all.push_back({models[i], recipe, outputs[i], models.size() > 1 ? names[i] : "",
+                       o.adapters.empty() ? o.model : o.model + " with " + o.adapters[i]});
+    }
+    if (input.is_volume()) return segment_volume_file(o, all, std::move(input));
+    for (Labelling& one : all) {
+        SAMED_TRY(one.recipe, resolve_intensity(one.recipe, input.image()));
+    }
+    return segment_image(all, o.input, input, prompts.prompts());
 }
 
 }  // namespace
-
-std::vector<Rgb> colours_of(ModelSummary const& s) {
-    return {s.class_colours.begin(), s.class_colours.end()};
-}
 
 void add_segment(CLI::App& app, int& code) {
     auto const o = std::make_shared<SegmentOptions>();
     CLI::App* const c = app.add_subcommand("segment", "Label an image or a volume, or cut out what a point or a box shows");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
-    c->add_option("-a,--adapter", o->adapter, "adapter file made by convert --adapter-only");
+    c->add_option("-a,--adapter", o->adapters,
+                  "adapter file made by convert --adapter-only; several, each with its own -a, label the input in one pass with one "
+                  "base in memory, and every output's name holds {adapter}: the adapter file's name without folder and extension")
+        ->allow_extra_args(false);
+    c->add_option("--lora", o->lora,
+                  "merged = added to the weights (a copy of the base's q and v for each of several adapters), no time per image; live = "
+                  "computed beside them: the adapter's own size in memory, a little time")
+        ->capture_default_str();
     c->add_option(
          "input", o->input,
          "PNG, JPEG, BMP; .npy, .npz, .h5 (\"image\") as [h, w] or [slices, h, w]; NIfTI, NRRD, MetaImage; a folder with a DICOM series")
         ->required();
-    c->add_option("-o,--output", o->output,
+    c->add_option("-o,--output", o->outputs.labels,
                   "labels, 0 = background: .nii or .nii.gz (in the input's space; of NIfTI, byte for byte), .npy, "
                   ".png (2-D; a prompted mask is 0 and 255)")
         ->required();
-    c->add_option("--statistics", o->statistics, "voxels, ml, intensity, box and components a class: .csv or .json (volumes)");
-    c->add_option("--report", o->report, "one .html file with slices, class toggles and statistics (volumes)");
-    c->add_option("--entropy", o->entropy, "map of the classes' entropy, 0 = sure, 1 = all alike: .nii, .nii.gz or .npy (volumes)");
-    c->add_option("--margin", o->margin, "map of the first class's probability less the second's: .nii, .nii.gz or .npy (volumes)");
-    c->add_option("--ctbl", o->colour_table, "colour table for 3D Slicer");
-    c->add_option("--itksnap", o->itksnap, "label descriptions for ITK-SNAP");
-    c->add_option("--dcmqi", o->dcmqi, "JSON for dcmqi's itkimage2segimage");
+    c->add_option("--statistics", o->outputs.statistics, "voxels, ml, intensity, box and components a class: .csv or .json (volumes)");
+    c->add_option("--report", o->outputs.report, "one .html file with slices, class toggles and statistics (volumes)");
+    c->add_option("--entropy", o->outputs.entropy, "map of the classes' entropy, 0 = sure, 1 = all alike: .nii, .nii.gz or .npy (volumes)");
+    c->add_option("--margin", o->outputs.margin, "map of the first class's probability less the second's: .nii, .nii.gz or .npy (volumes)");
+    c->add_option("--ctbl", o->outputs.colour_table, "colour table for 3D Slicer");
+    c->add_option("--itksnap", o->outputs.itksnap, "label descriptions for ITK-SNAP");
+    c->add_option("--dcmqi", o->outputs.dcmqi, "JSON for dcmqi's itkimage2segimage");
     c->add_flag("--keep-largest", o->keep_largest, "keep the largest component of each class alone (volumes)");
     c->add_flag("--fill-holes", o->fill_holes, "fill holes that one class encloses (volumes)");
     c->add_flag("--plan", o->plan, "print the memory that the run needs, and stop (volumes)");
     c->add_flag("--in-memory", o->in_memory, "read a volume whole even where it could be streamed");
-    c->add_option("--overlay", o->overlay, "PNG of the labels in colour; a contact sheet for volumes");
-    c->add_option("--logits", o->logits, ".npy of the low-resolution logits, [slices, M, h, w]");
-    c->add_option("--embedding", o->embedding, ".npy of the image embedding, [slices, channels, g, g]");
+    c->add_option("--overlay", o->outputs.overlay, "PNG of the labels in colour; a contact sheet for volumes");
+    c->add_option("--logits", o->outputs.logits, ".npy of the low-resolution logits, [slices, M, h, w]");
+    c->add_option("--embedding", o->outputs.embedding, ".npy of the image embedding, [slices, channels, g, g]");
     c->add_option("--intensity", o->intensity,
                   "use the intensity step of this recipe (a name or .json file; none = values as they are) instead of the model's");
     c->add_option("--resize", o->resize, "faithful = volumes take the recipe's way (SAMed: via 224 pixels); direct = resize once")
@@ -215,6 +194,7 @@ void add_segment(CLI::App& app, int& code) {
                   "which series of a DICOM folder: its UID, or its number in the list that is shown without this option");
     c->footer(
         "Examples:\n  samed segment -m model.safetensors ct.nii.gz -o labels.nii.gz --overlay sheet.png\n"
+        "  samed segment -m base.safetensors -a liver.safetensors -a vessels.safetensors ct.nii.gz -o labels_{adapter}.nii.gz\n"
         "  samed segment -m sam.safetensors photo.jpg --point 320,240,1 -o mask.png");
     c->callback([o, &code] {
         catch_interrupt();

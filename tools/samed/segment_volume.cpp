@@ -5,7 +5,7 @@
 #include <span>
 #include <stop_token>
 #include <utility>
-#include <variant>
+#include <vector>
 
 #include <samed/core/version.hpp>
 #include <samed/image/preprocess.hpp>
@@ -62,7 +62,7 @@ struct Maps {
     Buffer<float> entropy, margin;
     std::vector<float> slice;  // one of each
 
-    static Result<Maps> create(SegmentOptions const& o, Size size) {
+    static Result<Maps> create(OutputPaths const& o, Size size) {
         Maps m;
         if (!o.entropy.empty()) {
             SAMED_TRY(m.entropy, Buffer<float>::allocate(size.count()));
@@ -80,7 +80,7 @@ struct Maps {
         std::size_t const pixels = static_cast<std::size_t>(place.height) * static_cast<std::size_t>(place.width);
         slice.resize(2 * pixels);
         Placement p{place.height, place.width, s.image_size, s.image_size};
-        if (s.recipe.resize == Resize::longest_side) {
+        if (keeps_aspect(s.recipe.resize)) {
             p.resized_height = longest_side(place.height, place.height, place.width, s.image_size);
             p.resized_width = longest_side(place.width, place.height, place.width, s.image_size);
         }
@@ -93,7 +93,7 @@ struct Maps {
         }
     }
 
-    Result<void> write(SegmentOptions const& o, NiftiHeader const* header, Size size) const {
+    Result<void> write(OutputPaths const& o, NiftiHeader const* header, Size size) const {
         for (auto const& [path, map] : {std::pair(&o.entropy, &entropy), std::pair(&o.margin, &margin)}) {
             if (map->size() == 0) continue;
             SAMED_TRY(auto out, PlaneOutput::create(*path, header, size, DType::f32, {}));
@@ -104,206 +104,265 @@ struct Maps {
     }
 };
 
-/// Everything that a run needs and makes.
-struct Run {
+/// The volume, and how its slices are seen.
+struct Scene {
     SegmentOptions const& o;
-    AnyModel const& model;
-    ModelSummary const& s;
-    NiftiHeader const* header;
+    NiftiHeader const* header;  ///< null without geometry
     Geometry const& geometry;
     Size size;
-    SliceFrame frame;
-    LabelTable table;
-    LabelStatistics statistics{};
-    ReportFacts facts{};
+    SliceFrame frame{};
     std::stop_source stop{};
+
+    int slices() const { return slice_count(ViewN<float const, 3>{nullptr, size}, frame.across); }
+    /// Of a slice as the model sees it.
+    Dims<2> slice_size() const {
+        auto const image = slice(ViewN<float const, 3>{nullptr, size}, frame, 0);
+        return {image.height, image.width};
+    }
 };
 
-bool wants_pictures(SegmentOptions const& o) {
-    return !o.overlay.empty() || !o.report.empty();
-}
+/// What one model gives.
+struct Outcome {
+    Labelling const& one;
+    ModelSummary const& s;
+    LabelTable table;
+    SlicePictures pictures;
+    LabelStatistics statistics{};
+    ReportFacts facts{};
 
-SlicePictures pictures_of(Run const& r, std::array<float, 2> window) {
-    Size const n = r.size;
-    int const across[] = {n[2], n[1], n[0]};
-    return SlicePictures(slice_view(r.geometry, r.frame.across), across[static_cast<int>(r.frame.across)], r.geometry.spacing_mm,
-                         colours_of(r.s), window, !r.o.overlay.empty(), !r.o.report.empty());
-}
+    Outcome(Scene const& v, Labelling const& labelling, std::array<float, 2> window)
+        : one(labelling),
+          s(labelling.model.summary()),
+          table(classes_of(s)),
+          pictures(slice_view(v.geometry, v.frame.across), v.slices(), v.geometry.spacing_mm, colours_of(s), window,
+                   !labelling.outputs.overlay.empty(), !labelling.outputs.report.empty()) {}
+};
 
-void fill_facts(Run& r, Recipe const& recipe, VolumeReport const& report, bool streamed) {
-    ReportFacts& f = r.facts;
-    f.input = r.o.input;
-    f.model = r.o.adapter.empty() ? r.o.model : r.o.model + " with " + r.o.adapter;
-    f.recipe = recipe.name.view();
-    f.space = name(r.geometry.source);
-    if (r.geometry.directions_known()) f.space += ", " + axis_codes(r.geometry.affine);
+void fill_facts(Scene const& v, Outcome& out, VolumeReport const& report, bool streamed) {
+    ReportFacts& f = out.facts;
+    f.input = v.o.input;
+    f.model = out.one.file;
+    f.recipe = out.one.recipe.name.view();
+    f.space = name(v.geometry.source);
+    if (v.geometry.directions_known()) f.space += ", " + axis_codes(v.geometry.affine);
     f.version = version;
     f.run = report;
     f.streamed = streamed;
-    f.rows = r.statistics.rows(r.geometry.spacing_mm);
-    for (auto const& row : r.table.rows()) {
+    f.rows = out.statistics.rows(v.geometry.spacing_mm);
+    for (auto const& row : out.table.rows()) {
         f.names.push_back(row.name);
         f.colours.push_back(row.colour);
     }
 }
 
-Result<void> write_besides(Run& r, SlicePictures const& pictures) {
-    SegmentOptions const& o = r.o;
-    if (!o.overlay.empty()) {
-        SAMED_TRY(RgbImage const sheet, sheet_of(pictures.sheet()));
-        SAMED_CHECK(write_picture(o.overlay, sheet.height, sheet.width, 3, sheet.pixels.data()));
-    }
+Result<void> write_besides(Outcome const& out) {
+    OutputPaths const& o = out.one.outputs;
+    if (!o.overlay.empty()) SAMED_CHECK(write_overlay(o.overlay, sheet_of(out.pictures.sheet())));
     if (!o.report.empty()) {
-        SAMED_TRY(std::string const page, report_html(r.facts, pictures));
+        SAMED_TRY(std::string const page, report_html(out.facts, out.pictures));
         SAMED_CHECK(write_text(o.report, page));
     }
     if (!o.statistics.empty())
-        SAMED_CHECK(write_text(o.statistics, has_extension(o.statistics, ".csv") ? statistics_csv(r.facts) : statistics_json(r.facts)));
-    if (!o.colour_table.empty()) SAMED_CHECK(write_text(o.colour_table, slicer_colour_table(r.table)));
-    if (!o.itksnap.empty()) SAMED_CHECK(write_text(o.itksnap, itksnap_labels(r.table)));
-    if (!o.dcmqi.empty()) SAMED_CHECK(write_text(o.dcmqi, dcmqi_json(r.facts)));
+        SAMED_CHECK(write_text(o.statistics, has_extension(o.statistics, ".csv") ? statistics_csv(out.facts) : statistics_json(out.facts)));
+    if (!o.colour_table.empty()) SAMED_CHECK(write_text(o.colour_table, slicer_colour_table(out.table)));
+    if (!o.itksnap.empty()) SAMED_CHECK(write_text(o.itksnap, itksnap_labels(out.table)));
+    if (!o.dcmqi.empty()) SAMED_CHECK(write_text(o.dcmqi, dcmqi_json(out.facts)));
     return {};
 }
 
-void print_table(Run const& r) {
-    if (r.header == nullptr) return;  // without geometry there are no millilitres
+void print_table(Scene const& v, Outcome const& out) {
+    if (v.header == nullptr) return;  // without geometry there are no millilitres
+    ReportFacts const& f = out.facts;
+    if (!out.one.name.empty()) std::printf("%s: %s\n", out.one.name.c_str(), out.one.outputs.labels.c_str());
     std::printf("%-28s %12s %12s %10s %10s %6s\n", "class", "voxels", "ml", "mean", "SD", "parts");
-    for (std::size_t k = 1; k < r.facts.rows.size(); ++k) {
-        auto const& row = r.facts.rows[k];
-        if (k >= r.facts.names.size() && row.voxels == 0) continue;
-        std::string const name = k < r.facts.names.size() ? r.facts.names[k] : "label " + std::to_string(k);
+    for (std::size_t k = 1; k < f.rows.size(); ++k) {
+        auto const& row = f.rows[k];
+        if (k >= f.names.size() && row.voxels == 0) continue;
+        std::string const name = k < f.names.size() ? f.names[k] : "label " + std::to_string(k);
         std::printf("%-28s %12llu %12.2f %10.1f %10.1f %6llu\n", name.c_str(), static_cast<unsigned long long>(row.voxels), row.volume_ml,
                     row.mean, row.sd, static_cast<unsigned long long>(row.components));
     }
-    if (r.facts.run.air > 0)
-        std::printf("%d of %d slices are air and took the labels of the first of them\n", r.facts.run.air, r.facts.run.slices);
+    if (f.run.air > 0) std::printf("%d of %d slices are air and took the labels of the first of them\n", f.run.air, f.run.slices);
     auto const changed = [](char const* what, CleaningReport const& c) {
         std::printf("%s: %llu, %llu voxels\n", what, static_cast<unsigned long long>(c.components),
                     static_cast<unsigned long long>(c.voxels));
     };
-    if (r.o.keep_largest) changed("components removed", r.facts.largest);
-    if (r.o.fill_holes) changed("holes filled", r.facts.holes);
+    if (f.kept_largest) changed("components removed", f.largest);
+    if (f.filled_holes) changed("holes filled", f.holes);
 }
 
-VolumeOptions volume_options(Run& r, ProgressBar& bar) {
+VolumeOptions volume_options(Scene& v, Pass const& pass, ProgressBar& bar) {
     VolumeOptions options;
-    options.frame = r.frame;
-    options.stop = r.stop.get_token();
-    // Outputs of the network beside labels are wanted for every slice.
-    options.reuse_air = r.o.logits.empty() && r.o.embedding.empty() && r.o.entropy.empty() && r.o.margin.empty();
+    options.stop = v.stop.get_token();
+    options.at_once = pass.at_once();
     options.progress = [&](VolumeStage, int done, int total) {
         bar.show(done, total);
-        if (interrupted()) r.stop.request_stop();
+        if (interrupted()) v.stop.request_stop();
     };
     return options;
 }
 
-Error as_signal(Error const& e) {
-    return e.code == ErrorCode::cancelled ? cancelled_error("segment") : e;
+Error told(Scene const& v, Error const& e) {
+    return e.code == ErrorCode::cancelled ? cancelled_error("segment") : e.in(v.o.input);
 }
 
-Result<void> stream(Run& r, VolumeReader& reader, Recipe const& recipe) {
-    AnyCall const call{&recipe, true, {}, nullptr, nullptr};
-    SAMED_TRY(auto out, PlaneOutput::create(r.o.output, r.header, r.size, DType::u8, r.table.text()));
-    SlicePictures pictures = pictures_of(r, {recipe.low, recipe.high});
-    auto const segment_one = [&](ImageView<float const> image, int index, LabelMap labels) -> Result<void> {
-        auto const done = r.model.segment(image, labels, call);
-        if (done) return {};
-        Error e = done.error().in(r.o.input);
-        e.where << ", slice " << index;
-        return e;
-    };
-    auto const sink = [&](int z, ViewN<float const, 2> plane, ViewN<std::uint8_t const, 2> labels) -> Result<void> {
-        SAMED_CHECK(out.append(labels.data, labels.count()));
-        r.statistics.add(plane, labels);
-        return pictures.add(z, planar(plane.data, plane.size(0), plane.size(1)), planar(labels.data, labels.size(0), labels.size(1)));
+Result<std::vector<SliceLabels>> slice_maps(Scene const& v, Pass const& pass, std::size_t models) {
+    std::vector<SliceLabels> maps;
+    for (std::size_t k = 0; k < models; ++k) {
+        SAMED_TRY(auto one, SliceLabels::allocate(pass.at_once(), v.slice_size()[0], v.slice_size()[1]));
+        maps.push_back(std::move(one));
+    }
+    return maps;
+}
+
+Result<void> stream(Scene& v, std::vector<Labelling> const& all, VolumeReader& reader) {
+    std::vector<Outcome> outcomes;
+    std::vector<PlaneOutput> files;
+    for (Labelling const& one : all) {
+        Outcome& out = outcomes.emplace_back(v, one, std::array{one.recipe.low, one.recipe.high});
+        SAMED_TRY(auto file, PlaneOutput::create(one.outputs.labels, v.header, v.size, DType::u8, out.table.text()));
+        files.push_back(std::move(file));
+    }
+    SAMED_TRY(Pass pass, Pass::create(all, true, {}, v.slices()));
+    SAMED_TRY(auto const maps, slice_maps(v, pass, all.size()));
+    int const height = v.size[1], width = v.size[2];
+    std::size_t const pixels = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+    SAMED_TRY(auto stored, Buffer<std::uint8_t>::allocate(pixels));
+    ViewN<std::uint8_t, 3> const plane{stored.data(), {1, height, width}};
+    auto const label = [&](std::span<ImageView<float const> const> slices, int first, ViewN<float const, 3> values) -> Result<void> {
+        SAMED_CHECK(pass(slices, first, maps));
+        for (std::size_t k = 0; k < all.size(); ++k)
+            for (std::size_t i = 0; i < slices.size(); ++i) {
+                float const* const in = values.data + i * pixels;
+                store_slice(maps[k][i], slice(plane, v.frame, 0));
+                SAMED_CHECK(files[k].append(stored.data(), pixels));
+                outcomes[k].statistics.add({in, {height, width}}, {stored.data(), {height, width}});
+                SAMED_CHECK(outcomes[k].pictures.add(first + static_cast<int>(i), planar(in, height, width),
+                                                     planar<std::uint8_t const>(stored.data(), height, width)));
+            }
+        return {};
     };
     ProgressBar bar;
-    auto const report = segment_planes(reader, recipe, segment_one, sink, volume_options(r, bar));
-    if (!report) return as_signal(report.error());
-    fill_facts(r, recipe, *report, true);
-    SAMED_CHECK(write_besides(r, pictures));
-    return out.commit();
+    if (auto const done = visit_planes(reader, v.frame, volume_options(v, pass, bar), label); !done) return told(v, done.error());
+    for (std::size_t k = 0; k < all.size(); ++k) {
+        fill_facts(v, outcomes[k], pass.report(k), true);
+        SAMED_CHECK(write_besides(outcomes[k]));
+        SAMED_CHECK(files[k].commit());
+        print_table(v, outcomes[k]);
+    }
+    return {};
 }
 
-Result<void> in_memory(Run& r, Volume const& volume, Recipe recipe) {
+/// Cleaning, statistics and pictures of finished labels, and all files.
+Result<void> finish(Scene const& v, Volume const& volume, Labelling const& one, LabelVolume& labels, Maps const& maps,
+                    VolumeReport const& report) {
     auto const voxels = volume.voxels();
-    SAMED_TRY(recipe, resolve_intensity(recipe, std::span<float const>(voxels.data, voxels.count())));
-    int const slices = slice_count(voxels, r.frame.across);
-    SAMED_TRY(SideOutputs side, SideOutputs::create(r.o, r.s, slices, r.s.mask_tokens));
-    SAMED_TRY(Maps maps, Maps::create(r.o, r.size));
-    std::vector<float> own_logits(maps.wanted() && side.logits() == nullptr ? r.s.low_res_count() : 0);
-    float* const logits = own_logits.empty() ? side.logits() : own_logits.data();
-    AnyCall const call{&recipe, true, {}, side.embedding(), logits};
-    auto const segment_one = [&](ImageView<float const> image, int index, LabelMap labels) -> Result<void> {
-        if (auto const done = r.model.segment(image, labels, call); !done) {
-            Error e = done.error().in(r.o.input);
-            e.where << ", slice " << index;
-            return e;
+    Outcome out(v, one, display_window(one.recipe, slice(voxels, v.frame.across, v.slices() / 2)));
+    out.facts.kept_largest = v.o.keep_largest;
+    out.facts.filled_holes = v.o.fill_holes;
+    if (v.o.keep_largest) out.facts.largest = keep_largest_components(labels.voxels());
+    if (v.o.fill_holes) out.facts.holes = fill_holes(labels.voxels());
+    auto const map = std::as_const(labels).voxels();
+    std::size_t const plane = static_cast<std::size_t>(v.size[1]) * static_cast<std::size_t>(v.size[2]);
+    for (std::size_t z = 0; z < static_cast<std::size_t>(v.size[0]); ++z)
+        out.statistics.add({voxels.data + z * plane, {v.size[1], v.size[2]}}, {map.data + z * plane, {v.size[1], v.size[2]}});
+    for (int i = 0; one.outputs.pictures() && i < v.slices(); ++i)
+        SAMED_CHECK(out.pictures.add(i, slice(voxels, v.frame.across, i), slice(map, v.frame.across, i)));
+    fill_facts(v, out, report, false);
+    SAMED_CHECK(write_besides(out));
+    SAMED_CHECK(maps.write(one.outputs, v.header, v.size));
+    SAMED_TRY(auto file, PlaneOutput::create(one.outputs.labels, v.header, v.size, DType::u8, out.table.text()));
+    SAMED_CHECK(file.append(map.data, map.count()));
+    SAMED_CHECK(file.commit());
+    print_table(v, out);
+    return {};
+}
+
+Result<void> in_memory(Scene& v, std::vector<Labelling> all, Volume const& volume) {
+    auto const voxels = volume.voxels();
+    std::vector<LabelVolume> labels;
+    std::vector<Maps> uncertain;
+    for (Labelling& one : all) {
+        auto const resolved = resolve_intensity(one.recipe, std::span<float const>(voxels.data, voxels.count()));
+        if (!resolved) return told(v, resolved.error());
+        one.recipe = *resolved;
+        SAMED_TRY(auto own, LabelVolume::like(volume));
+        labels.push_back(std::move(own));
+        SAMED_TRY(auto maps, Maps::create(one.outputs, v.size));
+        uncertain.push_back(std::move(maps));
+    }
+    SAMED_TRY(Pass pass, Pass::create(all, true, {}, v.slices()));
+    SAMED_TRY(auto const maps, slice_maps(v, pass, all.size()));
+    auto const label = [&](std::span<ImageView<float const> const> slices, int first) -> Result<void> {
+        SAMED_CHECK(pass(slices, first, maps));
+        for (std::size_t k = 0; k < all.size(); ++k) {
+            for (std::size_t i = 0; i < slices.size(); ++i)
+                store_slice(maps[k][i], slice(labels[k].voxels(), v.frame, first + static_cast<int>(i)));
+            if (uncertain[k].wanted()) uncertain[k].store(all[k].model.summary(), pass.logits(k), v.size, v.frame, first);
         }
-        if (maps.wanted()) maps.store(r.s, logits, r.size, r.frame, index);
-        return side.append_slice();
+        return {};
     };
     ProgressBar bar;
-    VolumeReport report;
-    auto labels = segment_volume(volume, recipe, segment_one, volume_options(r, bar), &report);
-    if (!labels) return as_signal(labels.error());
-    if (r.o.keep_largest) r.facts.largest = keep_largest_components(labels->voxels());
-    if (r.o.fill_holes) r.facts.holes = fill_holes(labels->voxels());
-    r.facts.kept_largest = r.o.keep_largest;
-    r.facts.filled_holes = r.o.fill_holes;
-    auto const map = std::as_const(*labels).voxels();
-    std::size_t const plane = static_cast<std::size_t>(r.size[1]) * static_cast<std::size_t>(r.size[2]);
-    for (std::size_t z = 0; z < static_cast<std::size_t>(r.size[0]); ++z)
-        r.statistics.add({voxels.data + z * plane, {r.size[1], r.size[2]}}, {map.data + z * plane, {r.size[1], r.size[2]}});
-    SlicePictures pictures = pictures_of(r, display_window(recipe, slice(voxels, r.frame.across, slices / 2)));
-    for (int i = 0; wants_pictures(r.o) && i < slices; ++i)
-        SAMED_CHECK(pictures.add(i, slice(voxels, r.frame.across, i), slice(map, r.frame.across, i)));
-    fill_facts(r, recipe, report, false);
-    SAMED_CHECK(write_besides(r, pictures));
-    SAMED_CHECK(maps.write(r.o, r.header, r.size));
-    SAMED_CHECK(side.commit());
-    SAMED_TRY(auto out, PlaneOutput::create(r.o.output, r.header, r.size, DType::u8, r.table.text()));
-    SAMED_CHECK(out.append(map.data, map.count()));
-    return out.commit();
+    if (auto const done = visit_slices(voxels, v.frame, volume_options(v, pass, bar), label); !done) return told(v, done.error());
+    SAMED_CHECK(pass.commit());
+    for (std::size_t k = 0; k < all.size(); ++k) SAMED_CHECK(finish(v, volume, all[k], labels[k], uncertain[k], pass.report(k)));
+    return {};
+}
+
+void print_plan(Scene const& v, Labelling const& one, bool streamed) {
+    int const at_once = one.outputs.of_network() ? 1 : std::min(one.model.in_flight(), v.slices());
+    VolumePlan plan =
+        plan_volume(v.size, streamed, at_once, one.model.plan_segment(v.slice_size()[0], v.slice_size()[1], one.recipe, true));
+    for (std::string const* map : {&one.outputs.entropy, &one.outputs.margin})
+        if (!map->empty()) plan.voxel_bytes += sizeof(float) * v.size.count();
+    auto const mib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+    std::printf("%s: %.1f MiB above the weights (%.1f for %d in flight, %.1f for voxels), weights %.1f MiB\n",
+                streamed ? "streamed" : "in memory", mib(plan.bytes()), mib(plan.call_bytes), at_once, mib(plan.voxel_bytes),
+                mib(one.model.summary().weight_bytes));
+}
+
+/// Whether something needs the voxels at once.
+bool needs_all(Scene const& v, Labelling const& one) {
+    return v.frame.across != VoxelAxis::z || one.recipe.intensity == Intensity::percentile || one.outputs.of_network() ||
+           (one.outputs.pictures() && one.recipe.intensity != Intensity::clip);
 }
 
 }  // namespace
 
-Result<void> segment_volume_file(SegmentOptions const& o, AnyModel const& model, Input input, Recipe recipe) {
+Result<void> segment_volume_file(SegmentOptions const& o, std::vector<Labelling> const& all, Input input) {
     bool const placed = input.reader.has_value();
     auto const array = std::as_const(input.volume).voxels();
     Geometry const geometry = placed ? input.reader->geometry() : input.volume.geometry();
     Size const size = placed ? input.reader->size() : Size(array.size(0), array.size(1), array.size(2));
-    SliceFrame frame = choose_frame(recipe, geometry);
-    if (!o.slice_axis.empty()) frame = {static_cast<VoxelAxis>(std::string_view("xyz").find(o.slice_axis))};
     if (geometry.sheared())
         std::fprintf(stderr, "warning: %s: the axes are %.2f degrees off a right angle; millimetres and millilitres are approximate\n",
                      o.input.c_str(), geometry.shear_degrees);
-    Run r{o,        model, model.summary(), placed ? &input.reader->header() : nullptr,
-          geometry, size,  frame,           LabelTable(classes_of(model.summary()))};
-    bool const whole = !placed || o.in_memory || frame.across != VoxelAxis::z || recipe.intensity == Intensity::percentile ||
-                       o.keep_largest || o.fill_holes || !(o.logits + o.embedding + o.entropy + o.margin).empty() ||
-                       (wants_pictures(o) && recipe.intensity != Intensity::clip);
-    if (o.plan) {
-        auto const image = slice(ViewN<float const, 3>{nullptr, size}, frame.across, 0);
-        VolumePlan plan = plan_volume(size, !whole, model.plan_segment(image.height, image.width, recipe, true));
-        plan.voxel_bytes += (o.entropy.empty() ? 0 : 4 * size.count()) + (o.margin.empty() ? 0 : 4 * size.count());
-        auto const mib = [](std::size_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-        std::printf("%s: %.1f MiB above the weights (%.1f for one slice, %.1f for voxels), weights %.1f MiB\n",
-                    plan.streamed ? "streamed" : "in memory", mib(plan.bytes()), mib(plan.call_bytes), mib(plan.voxel_bytes),
-                    mib(model.summary().weight_bytes));
-        return {};
-    }
-    if (!whole) {
-        SAMED_CHECK(stream(r, *input.reader, recipe));
-    } else {
-        if (placed) {
-            SAMED_TRY(input.volume, Volume::read(*input.reader));
+    Scene v{o, placed ? &input.reader->header() : nullptr, geometry, size};
+    bool read = !placed;
+    std::vector<Labelling> left = all;
+    while (!left.empty()) {
+        auto const frame_of = [&](Labelling const& one) {
+            return o.slice_axis.empty() ? choose_frame(one.recipe, geometry)
+                                        : SliceFrame{static_cast<VoxelAxis>(std::string_view("xyz").find(o.slice_axis))};
+        };
+        v.frame = frame_of(left.front());
+        auto const others = std::stable_partition(left.begin(), left.end(), [&](Labelling const& one) { return frame_of(one) == v.frame; });
+        std::vector<Labelling> const together(left.begin(), others);
+        left.erase(left.begin(), others);
+        bool const whole = read || o.in_memory || o.keep_largest || o.fill_holes ||
+                           std::any_of(together.begin(), together.end(), [&](Labelling const& one) { return needs_all(v, one); });
+        if (o.plan) {
+            print_plan(v, together.front(), !whole);
+        } else if (!whole) {
+            SAMED_CHECK(stream(v, together, *input.reader));
+        } else {
+            if (!read) {
+                SAMED_TRY(input.volume, Volume::read(*input.reader));
+                read = true;
+            }
+            SAMED_CHECK(in_memory(v, together, input.volume));
         }
-        SAMED_CHECK(in_memory(r, input.volume, recipe));
     }
-    print_table(r);
     return {};
 }
 

@@ -17,6 +17,7 @@
 #include <samed/kernels/depthwise_conv2d/depthwise_conv2d.hpp>
 #include <samed/kernels/elementwise/elementwise.hpp>
 #include <samed/kernels/gemm/gemm.hpp>
+#include <samed/kernels/group_norm/group_norm.hpp>
 #include <samed/kernels/layer_norm/layer_norm.hpp>
 #include <samed/kernels/mask_product/mask_product.hpp>
 #include <samed/kernels/resize/resize.hpp>
@@ -33,6 +34,7 @@ template <class C> concept HasImageAttention = requires(C& c, kernels::ImageAtte
 template <class C> concept HasConv2d = requires(C& c, kernels::Conv2dArgs<typename C::Scalar, typename C::Matrix> const& a) { conv2d(c, a); };
 template <class C> concept HasConvTranspose2d = requires(C& c, kernels::ConvTranspose2dArgs<typename C::Scalar, typename C::Matrix> const& a) { conv_transpose2d(c, a); };
 template <class C> concept HasDepthwiseConv2d = requires(C& c, kernels::DepthwiseConv2dArgs<typename C::Scalar> const& a) { depthwise_conv2d(c, a); };
+template <class C> concept HasGroupNorm = requires(C& c, kernels::GroupNormArgs<typename C::Scalar> const& a) { group_norm(c, a); };
 template <class C> concept HasMaskProduct = requires(C& c, kernels::MaskProductArgs<typename C::Scalar> const& a) { mask_product(c, a); };
 template <class C> concept HasAdd = requires(C& c, kernels::AddArgs<typename C::Scalar> const& a) { add(c, a); };
 template <class C> concept HasBilinear = requires(C& c, kernels::BilinearArgs<typename C::Scalar> const& a) { bilinear(c, a); };

@@ -10,6 +10,7 @@
 #include <samed/kernels/depthwise_conv2d/depthwise_conv2d_cpu.hpp>
 #include <samed/kernels/elementwise/elementwise_cpu.hpp>
 #include <samed/kernels/gemm/gemm_cpu.hpp>
+#include <samed/kernels/group_norm/group_norm_cpu.hpp>
 #include <samed/kernels/layer_norm/layer_norm_cpu.hpp>
 #include <samed/kernels/mask_product/mask_product_cpu.hpp>
 #include <samed/kernels/resize/resize_cpu.hpp>

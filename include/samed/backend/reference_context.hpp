@@ -53,6 +53,7 @@ template <class T> void image_attention(ReferenceContext<T>& c, ImageAttentionAr
 template <class T> void conv2d(ReferenceContext<T>& c, Conv2dArgs<T, DenseMatrix<T>> const& a) { if (!c.planning()) reference::conv2d(a); }
 template <class T> void conv_transpose2d(ReferenceContext<T>& c, ConvTranspose2dArgs<T, DenseMatrix<T>> const& a) { if (!c.planning()) reference::conv_transpose2d(a); }
 template <class T> void depthwise_conv2d(ReferenceContext<T>& c, DepthwiseConv2dArgs<T> const& a) { if (!c.planning()) reference::depthwise_conv2d(a); }
+template <class T> void group_norm(ReferenceContext<T>& c, GroupNormArgs<T> const& a) { if (!c.planning()) reference::group_norm(a); }
 template <class T> void mask_product(ReferenceContext<T>& c, MaskProductArgs<T> const& a) { if (!c.planning()) reference::mask_product(a); }
 template <class T> void add(ReferenceContext<T>& c, AddArgs<T> const& a) { if (!c.planning()) reference::add(a); }
 template <class T> void bilinear(ReferenceContext<T>& c, BilinearArgs<T> const& a) { if (!c.planning()) reference::bilinear(a); }

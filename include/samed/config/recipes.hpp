@@ -46,13 +46,28 @@ inline std::optional<Recipe> named_recipe(std::string_view name) {
             r.high = w.high;
             return r;
         }
-    if (name == "sam") {  // 8-bit colour images
+    if (name == "med_sam") {  // 8-bit images; CT after a window
+        r.intensity = Intensity::min_max;
+        r.resize = Resize::stretch_cubic;
+        r.channels = Channels::rgb;
+        r.masks = MaskUpscale::probabilities;
+        return r;
+    }
+    if (name == "lite_med_sam") {
+        r.intensity = Intensity::min_max;
+        r.resize = Resize::longest_side_area;
+        r.channels = Channels::rgb;
+        r.whole_pixel_prompts = true;
+        return r;
+    }
+    if (name == "sam" || name == "efficient_sam") {  // 8-bit colour images
         constexpr float mean[] = {123.675f, 116.28f, 103.53f}, std[] = {58.395f, 57.12f, 57.375f};
         for (int i = 0; i < 3; ++i) {
             r.mean[i] = mean[i];
             r.std[i] = std[i];
         }
-        r.resize = Resize::longest_side;
+        r.resize = name == "sam" ? Resize::longest_side : Resize::stretch;
+        r.masks = name == "sam" ? MaskUpscale::logits : MaskUpscale::bicubic;
         r.channels = Channels::rgb;
         return r;
     }
@@ -60,6 +75,7 @@ inline std::optional<Recipe> named_recipe(std::string_view name) {
 }
 
 /// For messages.
-inline constexpr char recipe_names[] = "samed_ct, soft_tissue, lung, bone, brain_ct, mr, brain_t1, sam or none";
+inline constexpr char recipe_names[] =
+    "samed_ct, soft_tissue, lung, bone, brain_ct, sam, efficient_sam, med_sam, lite_med_sam, brain_t1, mr or none";
 
 }  // namespace samed

@@ -48,10 +48,8 @@
 #define SAMED_TARGET_AVX512_VNNI __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define SAMED_TARGET_AVX512_BF16 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define SAMED_TARGET_AVX_VNNI __attribute__((target("avx2,fma,avxvnni")))
-#if defined(__clang__)
-#define SAMED_TARGET_NEON_DOTPROD __attribute__((target("dotprod")))
-#else
-#define SAMED_TARGET_NEON_DOTPROD __attribute__((target("+dotprod")))
+#if defined(__aarch64__) && (!defined(__clang__) || __clang_major__ >= 17)  // older Clang declares SDOT only where all is built for it
+#define SAMED_TARGET_NEON_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
 #endif
 
 /// While `core/simd/for_each_isa.hpp` includes a kernel's body once for each instruction set, SAMED_ISA is the namespace of the

@@ -11,6 +11,9 @@
 #include <samed/config/image_config.hpp>
 #include <samed/core/result.hpp>
 #include <samed/core/tensor.hpp>
+#include <samed/image/area_resize.hpp>
+#include <samed/image/bilinear.hpp>
+#include <samed/image/cubic_resize.hpp>
 #include <samed/image/image.hpp>
 #include <samed/image/pillow_resize.hpp>
 #include <samed/image/spline_zoom.hpp>
@@ -24,18 +27,26 @@ inline constexpr int max_image_side = 16384;
 struct Placement {
     int input_height = 0, input_width = 0;      ///< the caller's image
     int resized_height = 0, resized_width = 0;  ///< its share of the input, from the top left corner; the rest is padding
+    bool whole_pixels = false;                  ///< see Recipe::whole_pixel_prompts
 
     /// Pixel coordinates of the caller's image to those of the network's input.
-    float to_model_x(double x) const { return static_cast<float>(x * (static_cast<double>(resized_width) / input_width)); }
-    float to_model_y(double y) const { return static_cast<float>(y * (static_cast<double>(resized_height) / input_height)); }
+    float to_model_x(double x) const { return to_model(x, resized_width, input_width); }
+    float to_model_y(double y) const { return to_model(y, resized_height, input_height); }
+
+private:
+    float to_model(double at, int resized, int input) const {
+        if (!whole_pixels) return static_cast<float>(at * (static_cast<double>(resized) / input));
+        return std::trunc(
+            static_cast<float>(at * (static_cast<double>(std::max(resized_height, resized_width)) / std::max(input_height, input_width))));
+    }
 };
 
 /// Memory of `preprocess`. Grows when a larger image arrives and keeps what it has: no allocation for sizes seen before.
 struct PreprocessScratch {
     Buffer<float> values;          ///< [channels, H, W] after the intensity step
-    Buffer<float> between;         ///< [via, via], one channel
+    Buffer<float> between;         ///< [via, via], one channel; or [resized_height, resized_width, channels]
     Buffer<std::uint8_t> bytes;    ///< [H, W, channels], then [resized_height, resized_width, channels]
-    Buffer<double> coefficients;   ///< of spline_zoom
+    Buffer<double> coefficients;   ///< of spline_zoom, cubic_resize and area_resize
     Buffer<std::int32_t> weights;  ///< of pillow_resize
 };
 
@@ -83,14 +94,16 @@ inline Result<void> apply_intensity(ImageView<float const> image, Recipe const& 
     return {};
 }
 
-/// (x / scale - mean) / std of one channel into the top left corner of [S, S], zeros elsewhere. `in` may be `out` where nothing is
+/// ((x - offset) / scale - mean) / std of one channel into the top left corner of [S, S], zeros elsewhere. `in` may be `out` where nothing is
 /// padded.
 template <class T>
-void normalise(T const* in, int height, int width, int channels, float scale, float mean, float std, int image_size, float* out) {
+void normalise(T const* in, int height, int width, int channels, float offset, float scale, float mean, float std, int image_size,
+               float* out) {
     for (int y = 0; y < image_size; ++y, out += image_size) {
         int const filled = y < height ? width : 0;
         T const* const row = in + static_cast<std::ptrdiff_t>(y) * width * channels;
-        for (int x = 0; x < filled; ++x) out[x] = (static_cast<float>(row[static_cast<std::ptrdiff_t>(x) * channels]) / scale - mean) / std;
+        for (int x = 0; x < filled; ++x)
+            out[x] = ((static_cast<float>(row[static_cast<std::ptrdiff_t>(x) * channels]) - offset) / scale - mean) / std;
         std::fill(out + filled, out + image_size, 0.0f);
     }
 }
@@ -115,40 +128,96 @@ inline Result<void> resize_spline(int height, int width, int channels, Recipe co
         }
     }
     for (int c = 2; c >= 0; --c)  // the source plane 0 of a grey image last
-        normalise(out + (channels == 3 ? c * plane : 0), image_size, image_size, 1, 1.0f, recipe.mean[c], recipe.std[c], image_size,
+        normalise(out + (channels == 3 ? c * plane : 0), image_size, image_size, 1, 0.0f, 1.0f, recipe.mean[c], recipe.std[c], image_size,
                   out + c * plane);
     return {};
 }
 
-/// scratch.values [channels, H, W] to out [3, S, S] through Pillow's 8-bit bilinear.
-inline Result<void> resize_longest_side(Placement const& placement, int channels, Recipe const& recipe, int image_size, float* out,
-                                        PreprocessScratch& scratch) {
+/// Intensities as bytes [H, W, channels].
+/// @param scale  what makes them 0..255
+inline Result<void> to_bytes(float const* values, Placement const& placement, std::size_t channels, float scale, std::uint8_t* bytes) {
+    auto const width = static_cast<std::size_t>(placement.input_width);
+    std::size_t const count = static_cast<std::size_t>(placement.input_height) * width;
+    for (std::size_t c = 0; c < channels; ++c)
+        for (std::size_t i = 0; i < count; ++i) {
+            double const value = static_cast<double>(values[c * count + i]) * static_cast<double>(scale);
+            if (!(value >= 0 && value <= 255))
+                return fail(ErrorCode::out_of_range, "image", "values in 0..255",
+                            text() << "row " << i / width << ", column " << i % width << ", channel " << c << ": "
+                                   << (value < 0 ? "below 0" : "above 255"))
+                    .advise("scale the image, or use a recipe with a window");
+            bytes[i * channels + c] = static_cast<std::uint8_t>(value + 0.5);
+        }
+    return {};
+}
+
+/// PyTorch's bilinear of interleaved bytes, not rounded.
+inline Result<void> stretch_bilinear(std::uint8_t const* bytes, Placement const& p, int channels, PreprocessScratch& scratch) {
+    auto const at = [&](int y, int x, int c) {
+        return static_cast<float>(bytes[(static_cast<std::ptrdiff_t>(y) * p.input_width + x) * channels + c]);
+    };
+    SAMED_CHECK(grow(scratch.between, static_cast<std::size_t>(p.resized_height) * static_cast<std::size_t>(p.resized_width) *
+                                          static_cast<std::size_t>(channels)));
+    float* out = scratch.between.data();
+    for (int y = 0; y < p.resized_height; ++y) {
+        BilinearTap const down = bilinear_tap(y, p.input_height, p.resized_height);
+        int const below = std::min(down.first + 1, p.input_height - 1);
+        for (int x = 0; x < p.resized_width; ++x) {
+            BilinearTap const along = bilinear_tap(x, p.input_width, p.resized_width);
+            int const right = std::min(along.first + 1, p.input_width - 1);
+            for (int c = 0; c < channels; ++c)
+                *out++ = blend(blend(at(down.first, along.first, c), at(down.first, right, c), along.weight),
+                               blend(at(below, along.first, c), at(below, right, c), along.weight), down.weight);
+        }
+    }
+    return {};
+}
+
+/// [resized_height, resized_width, channels] to out [3, S, S]: intensity's last step, mean and std, padding.
+template <class T>
+void normalise_all(T const* resized, Placement const& p, int channels, float scale, Recipe const& recipe, int image_size, float* out) {
+    float offset = 0;
+    if (recipe.intensity == Intensity::min_max) {
+        auto const count = static_cast<std::ptrdiff_t>(p.resized_height) * p.resized_width * channels;
+        auto const [low, high] = std::minmax_element(resized, resized + count);
+        offset = static_cast<float>(*low);
+        scale = std::max(static_cast<float>(*high) - offset, 1e-8f);
+    }
+    for (int c = 0; c < 3; ++c)
+        normalise(resized + (channels == 3 ? c : 0), p.resized_height, p.resized_width, channels, offset, scale, recipe.mean[c],
+                  recipe.std[c], image_size, out + static_cast<std::ptrdiff_t>(c) * image_size * image_size);
+}
+
+/// scratch.values [channels, H, W] to out [3, S, S] through one of the resizes of 8-bit images.
+inline Result<void> resize_bytes(Placement const& placement, int channels, Recipe const& recipe, int image_size, float* out,
+                                 PreprocessScratch& scratch) {
     int const height = placement.input_height, width = placement.input_width;
     int const resized_height = placement.resized_height, resized_width = placement.resized_width;
     std::size_t const count = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
     std::size_t const resized = static_cast<std::size_t>(resized_height) * static_cast<std::size_t>(resized_width);
     auto const depth = static_cast<std::size_t>(channels);
     SAMED_CHECK(grow(scratch.bytes, (count + resized) * depth));
-    SAMED_CHECK(grow(scratch.weights, pillow_resize_scratch(height, width, channels, resized_height, resized_width)));
     std::uint8_t* const bytes = scratch.bytes.data();   // [H, W, channels]
     std::uint8_t* const small = bytes + count * depth;  // [resized_height, resized_width, channels]
-
-    float const scale = recipe.intensity == Intensity::none ? 1.0f : 255.0f;
-    for (std::size_t c = 0; c < depth; ++c)
-        for (std::size_t i = 0; i < count; ++i) {
-            double const value = static_cast<double>(scratch.values[c * count + i]) * static_cast<double>(scale);
-            if (!(value >= 0 && value <= 255))
-                return fail(ErrorCode::out_of_range, "image", "values in 0..255",
-                            text() << "row " << i / static_cast<std::size_t>(width) << ", column " << i % static_cast<std::size_t>(width)
-                                   << ", channel " << c << ": " << (value < 0 ? "below 0" : "above 255"))
-                    .advise("scale the image, or use a recipe with a window");
-            bytes[i * depth + c] = static_cast<std::uint8_t>(value + 0.5);
-        }
-    pillow_resize(bytes, height, width, channels, resized_height, resized_width, small,
-                  std::span<std::int32_t>(scratch.weights.data(), scratch.weights.size()));
-    for (int c = 0; c < 3; ++c)
-        normalise(small + (channels == 3 ? c : 0), resized_height, resized_width, channels, scale, recipe.mean[c], recipe.std[c],
-                  image_size, out + static_cast<std::ptrdiff_t>(c) * image_size * image_size);
+    float const scale = recipe.intensity == Intensity::clip ? 255.0f : 1.0f;
+    SAMED_CHECK(to_bytes(scratch.values.data(), placement, depth, scale, bytes));
+    if (recipe.resize == Resize::stretch) {
+        SAMED_CHECK(stretch_bilinear(bytes, placement, channels, scratch));
+        normalise_all(scratch.between.data(), placement, channels, scale, recipe, image_size, out);
+        return {};
+    }
+    if (recipe.resize == Resize::longest_side) {
+        SAMED_CHECK(grow(scratch.weights, pillow_resize_scratch(height, width, channels, resized_height, resized_width)));
+        pillow_resize(bytes, height, width, channels, resized_height, resized_width, small,
+                      std::span<std::int32_t>(scratch.weights.data(), scratch.weights.size()));
+    } else {
+        bool const area = recipe.resize == Resize::longest_side_area;
+        SAMED_CHECK(grow(scratch.coefficients, area ? static_cast<std::size_t>(width) * depth
+                                                    : cubic_resize_scratch(height, width, resized_height, resized_width)));
+        std::span<double> const memory(scratch.coefficients.data(), scratch.coefficients.size());
+        (area ? area_resize : cubic_resize)(bytes, height, width, channels, resized_height, resized_width, small, memory);
+    }
+    normalise_all(small, placement, channels, scale, recipe, image_size, out);
     return {};
 }
 
@@ -203,11 +272,20 @@ inline Result<Recipe> resolve_intensity(Recipe const& recipe, ImageView<float co
 inline std::size_t preprocess_bytes(int height, int width, int channels, Recipe const& recipe, int image_size, bool slice_of_volume) {
     std::size_t const values = static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
     std::size_t bytes = values * sizeof(float);
-    if (recipe.resize == Resize::longest_side) {
-        int const h = longest_side(height, height, width, image_size), w = longest_side(width, height, width, image_size);
-        bytes += values + static_cast<std::size_t>(h) * static_cast<std::size_t>(w) * static_cast<std::size_t>(channels);
-        if (h > 0 && w > 0) bytes += pillow_resize_scratch(height, width, channels, h, w) * sizeof(std::int32_t);
-        return bytes;
+    if (recipe.resize != Resize::spline) {
+        bool const fits = keeps_aspect(recipe.resize);
+        int const h = fits ? longest_side(height, height, width, image_size) : image_size;
+        int const w = fits ? longest_side(width, height, width, image_size) : image_size;
+        std::size_t const resized = static_cast<std::size_t>(h) * static_cast<std::size_t>(w) * static_cast<std::size_t>(channels);
+        bytes += values + resized;
+        if (h == 0 || w == 0) return bytes;
+        switch (recipe.resize) {
+            case Resize::stretch: return bytes + resized * sizeof(float);
+            case Resize::longest_side_area:
+                return bytes + static_cast<std::size_t>(width) * static_cast<std::size_t>(channels) * sizeof(double);
+            case Resize::stretch_cubic: return bytes + cubic_resize_scratch(height, width, h, w) * sizeof(double);
+            default: return bytes + pillow_resize_scratch(height, width, channels, h, w) * sizeof(std::int32_t);
+        }
     }
     int const via = slice_of_volume ? recipe.resize_via : 0;
     std::size_t const first = spline_zoom_scratch(height, width, via > 0 ? via : image_size);
@@ -217,7 +295,7 @@ inline std::size_t preprocess_bytes(int height, int width, int channels, Recipe 
 
 /// The network's input from the caller's pixels: intensity, resize, (x - mean) / std, channels.
 ///
-/// `longest_side` resizes in 8 bits, as SAM does: with `Intensity::none` the values must lie in 0..255 and are rounded to whole
+/// All resizes but `spline` take 8 bits, as their authors do: with `Intensity::none` the values must lie in 0..255 and are rounded to whole
 /// numbers, halves upwards; after `clip` they are in [0, 1], are multiplied by 255 for the resize and divided by 255 after it, before mean and std.
 ///
 /// @param recipe           percentiles resolved by `resolve_intensity`
@@ -236,8 +314,10 @@ inline Result<Placement> preprocess(ImageView<float const> image, Recipe const& 
         if (!std::isfinite(recipe.mean[c]) || !(recipe.std[c] > 0) || !std::isfinite(recipe.std[c]))
             return fail(ErrorCode::out_of_range, "recipe.mean, recipe.std", "finite, std above 0", text() << "others in channel " << c);
 
-    Placement placement{image.height, image.width, image_size, image_size};
-    if (recipe.resize == Resize::longest_side) {
+    if (recipe.intensity == Intensity::min_max && (recipe.resize == Resize::spline || recipe.resize == Resize::longest_side))
+        return fail(ErrorCode::out_of_range, "recipe.intensity", "another than min_max with this resize", "min_max");
+    Placement placement{image.height, image.width, image_size, image_size, recipe.whole_pixel_prompts};
+    if (keeps_aspect(recipe.resize)) {
         placement.resized_height = longest_side(image.height, image.height, image.width, image_size);
         placement.resized_width = longest_side(image.width, image.height, image.width, image_size);
         if (placement.resized_height == 0 || placement.resized_width == 0)
@@ -247,8 +327,8 @@ inline Result<Placement> preprocess(ImageView<float const> image, Recipe const& 
     SAMED_CHECK(detail::grow(scratch.values, static_cast<std::size_t>(image.height) * static_cast<std::size_t>(image.width) *
                                                  static_cast<std::size_t>(image.channels)));
     SAMED_CHECK(detail::apply_intensity(image, recipe, scratch.values.data()));
-    if (recipe.resize == Resize::longest_side) {
-        SAMED_CHECK(detail::resize_longest_side(placement, image.channels, recipe, image_size, out, scratch));
+    if (recipe.resize != Resize::spline) {
+        SAMED_CHECK(detail::resize_bytes(placement, image.channels, recipe, image_size, out, scratch));
     } else {
         SAMED_CHECK(detail::resize_spline(image.height, image.width, image.channels, recipe, slice_of_volume ? recipe.resize_via : 0,
                                           image_size, out, scratch));

@@ -44,15 +44,17 @@ private:
     kernels::Activation activation_{};
 };
 
-/// SAM's decoder MLP of three layers with ReLU between them: hypernetworks and the IoU head.
+/// SAM's decoder MLP of three layers, ReLU between them unless a system says otherwise: hypernetworks and the IoU head.
 template <Backend C>
 class Mlp3 {
 public:
     using Scalar = typename C::Scalar;
 
     /// Reads `<name>.layers.{0,1,2}`.
-    static Result<Mlp3> load(WeightLoader<C>& loader, std::string const& name, int in, int hidden, int out) {
+    static Result<Mlp3> load(WeightLoader<C>& loader, std::string const& name, int in, int hidden, int out,
+                             kernels::Activation activation = kernels::Activation::relu) {
         Mlp3 m;
+        m.activation_ = activation;
         SAMED_TRY(m.layers_[0], Linear<C>::load(loader, name + ".layers.0", in, hidden));
         SAMED_TRY(m.layers_[1], Linear<C>::load(loader, name + ".layers.1", hidden, hidden));
         SAMED_TRY(m.layers_[2], Linear<C>::load(loader, name + ".layers.2", hidden, out));
@@ -70,9 +72,9 @@ public:
         Scalar* second = context.arena().template take<Scalar>(hidden);
         auto args = layers_[0].args(rows, x, first);
         args.a_stride = x_stride;
-        args.activation = kernels::Activation::relu;
+        args.activation = activation_;
         gemm(context, args);
-        layers_[1](context, rows, first, second, kernels::Activation::relu);
+        layers_[1](context, rows, first, second, activation_);
         args = layers_[2].args(rows, second, y);
         args.out_stride = y_stride;
         gemm(context, args);
@@ -80,6 +82,7 @@ public:
 
 private:
     std::array<Linear<C>, 3> layers_;
+    kernels::Activation activation_{};
 };
 
 }  // namespace samed::nn

@@ -13,11 +13,15 @@ namespace sam {
 
 template <class V, Backend C>
 class ImageEncoder;
+template <Backend C>
+class PromptEncoder;
+struct SamDecoder;
 
 /// What a system of the SAM family is unless it says otherwise: SAM itself, every fact from the file, no adapter in any slot.
 struct Defaults {
     static constexpr ModelConfig config{};
     static constexpr bool semantic = false;  ///< masks are classes: labels by argmax, no prompt needed
+    static constexpr bool relative_position = true;  ///< the image encoder's attentions have tables of it
 
     using Qkv = adapters::Identity;
     using AttnOut = adapters::Identity;
@@ -27,6 +31,13 @@ struct Defaults {
     /// The image encoder. Another one has the same members: `load`, `bind`, `Adapters` and the call.
     template <class V, class C>
     using Encoder = ImageEncoder<V, C>;
+
+    /// The prompt encoder. Another one has the same members.
+    template <class C>
+    using PromptEncoder = sam::PromptEncoder<C>;
+
+    /// What is different in the mask decoder: a type with SamDecoder's members.
+    using Decoder = SamDecoder;
 };
 
 /// LoRA in the decoder leaves the transformer's own weights frozen: the base holds them for all adapters.

@@ -28,7 +28,7 @@ public:
     struct Shape {
         int heads = 1;
         int window = 0;               ///< 0 = global
-        int rel_pos_size = 0;         ///< S of the tables [2 * S - 1, head_dim]
+        int rel_pos_size = 0;         ///< S of the tables [2 * S - 1, head_dim]; 0 = no relative position
     };
 
     /// Reads `<name>.{qkv,proj}` and `<name>.rel_pos_{h,w}`; `q` and `v` are added to those parts while they are read.
@@ -44,6 +44,7 @@ public:
         }
         SAMED_TRY(a.bias_, loader.vector(name + ".qkv.bias", {3 * c}));
         SAMED_TRY(a.proj_, nn::Linear<C>::load(loader, name + ".proj", c, c));
+        if (shape.rel_pos_size == 0) return a;
         SAMED_TRY(a.rel_pos_h_, loader.vector(name + ".rel_pos_h", {2 * shape.rel_pos_size - 1, head_dim}));
         SAMED_TRY(a.rel_pos_w_, loader.vector(name + ".rel_pos_w", {2 * shape.rel_pos_size - 1, head_dim}));
         return a;

@@ -63,13 +63,17 @@ public:
         for (int i = 0; i < facts.depth(); ++i) {
             BlockInfo const info = e.block_info(i);
             int const window = info.global ? 0 : facts.window_size();
-            typename ImageAttention<C>::Shape const shape{facts.heads(), window, info.global ? facts.grid() : window};
+            typename ImageAttention<C>::Shape const shape{facts.heads(), window,
+                                                          !V::relative_position ? 0
+                                                          : info.global         ? facts.grid()
+                                                                                : window};
             LowRankDelta q, v;
             if (merge) {
                 SAMED_TRY(q, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::q)));
                 SAMED_TRY(v, adapters::lora_delta(*merge, adapters::lora_names(info, QkvPart::v)));
             }
-            SAMED_TRY(Block<C> block, Block<C>::load(of_blocks, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
+            SAMED_TRY(Block<C> block,
+                      Block<C>::load(of_blocks, info, shape, facts.mlp_width(), merge ? &q : nullptr, merge ? &v : nullptr));
             e.blocks_.push_back(std::move(block));
         }
         SAMED_TRY(e.neck_, Neck<C>::load(loader, facts.width(), facts.neck_width()));

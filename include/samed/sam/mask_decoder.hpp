@@ -7,6 +7,7 @@
 
 #include <samed/config/facts.hpp>
 #include <samed/nn/conv2d.hpp>
+#include <samed/nn/group_norm.hpp>
 #include <samed/sam/prompt_encoder.hpp>
 #include <samed/sam/two_way_transformer.hpp>
 
@@ -14,10 +15,44 @@ namespace samed::sam {
 
 inline constexpr char transformer_name[] = "mask_decoder.transformer";
 
+/// What systems do differently in the mask decoder; this is SAM's way.
+struct SamDecoder {
+    static constexpr TwoWayPolicy two_way{};
+    static constexpr kernels::Activation head_activation = kernels::Activation::relu;  ///< of hypernetworks and IoU head
+    static constexpr bool group_norm = false;  ///< the upscaling normalises the whole image instead of each pixel
+};
+
+namespace detail {
+/// The norm between the two upscaling layers.
+template <Backend C, bool Group>
+struct UpscaleNorm {
+    nn::LayerNorm<C> norm;
+    Result<void> load(WeightLoader<C>& loader, std::string const& name, int width) {
+        SAMED_TRY(norm, nn::LayerNorm<C>::load(loader, name, width, 1e-6));
+        return {};
+    }
+    void operator()(C& context, int batch, std::int64_t pixels, typename C::Scalar* x) const {
+        norm(context, batch * pixels, x, x, kernels::Activation::gelu);
+    }
+};
+template <Backend C>
+struct UpscaleNorm<C, true> {
+    nn::GroupNorm<C> norm;
+    Result<void> load(WeightLoader<C>& loader, std::string const& name, int width) {
+        SAMED_TRY(norm, nn::GroupNorm<C>::load(loader, name, width));
+        return {};
+    }
+    void operator()(C& context, int batch, std::int64_t pixels, typename C::Scalar* x) const {
+        norm(context, batch, pixels, x, x, kernels::Activation::gelu);
+    }
+};
+}  // namespace detail
+
 /// Image embedding and prompts to M masks: SAM's ambiguous masks, or SAMed's classes.
 /// @source Segment Anything, appendix A "Lightweight mask decoder"; SAMed, section 3.3
-/// @tparam Slot  what fills DecoderAttention
-template <Backend C, class Slot = adapters::Identity>
+/// @tparam Slot    what fills DecoderAttention
+/// @tparam Policy  see SamDecoder
+template <Backend C, class Slot = adapters::Identity, class Policy = SamDecoder>
 class MaskDecoder {
 public:
     using Scalar = typename C::Scalar;
@@ -34,8 +69,8 @@ public:
         if (shared) {
             d.transformer_ = *shared;
         } else {
-            SAMED_TRY(d.transformer_,
-                      TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads, config.mlp_width));
+            SAMED_TRY(d.transformer_, TwoWayTransformer<C>::load(loader, transformer_name, config.depth, width, config.heads,
+                                                                 config.mlp_width, Policy::two_way));
         }
         SAMED_TRY(d.adapters_, (TwoWayAdapters<Slot, C>::bind(loader, transformer_name, config.depth, width, base)));
         SAMED_TRY(std::vector<float> tokens, loader.host(name + "iou_token.weight", {1, width}));
@@ -43,14 +78,15 @@ public:
         tokens.insert(tokens.end(), mask_tokens.begin(), mask_tokens.end());
         SAMED_TRY(d.output_tokens_, loader.place(tokens));
         SAMED_TRY(d.upscale1_, nn::ConvTranspose2d<C>::load(loader, name + "output_upscaling.0", width, width / 4));
-        SAMED_TRY(d.upscale_norm_, nn::LayerNorm<C>::load(loader, name + "output_upscaling.1", width / 4, 1e-6));
+        SAMED_CHECK(d.upscale_norm_.load(loader, name + "output_upscaling.1", width / 4));
         SAMED_TRY(d.upscale2_, nn::ConvTranspose2d<C>::load(loader, name + "output_upscaling.3", width / 4, width / 8));
         for (int m = 0; m < config.mask_tokens; ++m) {
-            SAMED_TRY(nn::Mlp3<C> mlp,
-                      nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width, width / 8));
+            SAMED_TRY(nn::Mlp3<C> mlp, nn::Mlp3<C>::load(loader, name + "output_hypernetworks_mlps." + std::to_string(m), width, width,
+                                                         width / 8, Policy::head_activation));
             d.hypernetworks_.push_back(std::move(mlp));
         }
-        SAMED_TRY(d.iou_head_, nn::Mlp3<C>::load(loader, name + "iou_prediction_head", width, width, config.mask_tokens));
+        SAMED_TRY(d.iou_head_,
+                  nn::Mlp3<C>::load(loader, name + "iou_prediction_head", width, width, config.mask_tokens, Policy::head_activation));
         return d;
     }
 
@@ -72,10 +108,10 @@ public:
     /// output_upscaling: [B, g, g, C] to [B, 4g, 4g, C / 8].
     void upscale(C& context, int batch, int grid, Scalar const* image, Scalar* out) const {
         Arena::Frame frame(context.arena());
-        std::int64_t const pixels = std::int64_t{4} * batch * grid * grid;
-        Scalar* middle = context.arena().template take<Scalar>(static_cast<std::size_t>(pixels * (width_ / 4)));
+        std::int64_t const pixels = std::int64_t{4} * grid * grid;
+        Scalar* middle = context.arena().template take<Scalar>(static_cast<std::size_t>(batch * pixels * (width_ / 4)));
         upscale1_(context, batch, grid, grid, image, middle);
-        upscale_norm_(context, pixels, middle, middle, kernels::Activation::gelu);
+        upscale_norm_(context, batch, pixels, middle);
         upscale2_(context, batch, 2 * grid, 2 * grid, middle, out, kernels::Activation::gelu);
     }
 
@@ -147,7 +183,7 @@ private:
     TwoWayAdapters<Slot, C> adapters_;
     Scalar const* output_tokens_ = nullptr;  // [1 + M, C]: iou token, mask tokens
     nn::ConvTranspose2d<C> upscale1_, upscale2_;
-    nn::LayerNorm<C> upscale_norm_;
+    detail::UpscaleNorm<C, Policy::group_norm> upscale_norm_;
     std::vector<nn::Mlp3<C>> hypernetworks_;
     nn::Mlp3<C> iou_head_;
 };

@@ -30,10 +30,11 @@ struct ImagePe {
 
     static constexpr char name[] = "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix";
 
-    static Result<ImagePe> load(WeightLoader<C>& loader, int grid, int width) {
+    /// @param shared  taken where its matrix is this file's
+    static Result<ImagePe> load(WeightLoader<C>& loader, int grid, int width, ImagePe const& shared = {}) {
         ImagePe pe;
-        if (!loader.has(name)) return pe;
         SAMED_TRY(pe.gaussian, loader.host(name, {2, width / 2}));
+        if (shared.values && pe.gaussian == shared.gaussian) return shared;
         SAMED_TRY(pe.values, loader.place(nn::PositionEmbedding(pe.gaussian).dense(grid)));
         return pe;
     }
@@ -45,6 +46,7 @@ template <Backend C>
 class PromptEncoder {
 public:
     using Scalar = typename C::Scalar;
+    static constexpr PromptLimits limits{};
 
     /// Reads `prompt_encoder.*`.
     /// @param shared  used where its matrix is this file's
@@ -56,9 +58,9 @@ public:
         p.grid_ = grid;
         p.width_ = width;
         p.mask_channels_ = mask_channels;
-        SAMED_TRY(auto gaussian, loader.host(ImagePe<C>::name, {2, width / 2}));
-        bool const same = shared.values && gaussian == shared.gaussian;
-        p.position_ = nn::PositionEmbedding(std::move(gaussian));
+        SAMED_TRY(ImagePe<C> pe, ImagePe<C>::load(loader, grid, width, shared));
+        p.image_pe_ = pe.values;
+        p.position_ = nn::PositionEmbedding(std::move(pe.gaussian));
         for (int i = 0; i < 4; ++i) {
             SAMED_TRY(p.point_embeddings_[std::size_t(i)],
                       loader.host(name + "point_embeddings." + std::to_string(i) + ".weight", {1, width}));
@@ -72,16 +74,14 @@ public:
         SAMED_TRY(p.mask_conv2_, nn::Conv2d<C>::load(loader, mask + "3", {half, mask_channels, 2, 2, 0}));
         SAMED_TRY(p.mask_norm2_, nn::LayerNorm<C>::load(loader, mask + "4", mask_channels, 1e-6));
         SAMED_TRY(p.mask_conv3_, nn::Conv2d<C>::load(loader, mask + "6", {mask_channels, width, 1, 1, 0}));
-        if (same) {
-            p.image_pe_ = shared.values;
-        } else {
-            SAMED_TRY(p.image_pe_, loader.place(p.position_.dense(grid)));
-        }
         return p;
     }
 
     /// Position encoding of the image embedding's cells, [grid, grid, C].
     Scalar const* image_pe() const { return image_pe_; }
+
+    /// Tokens that prompts become.
+    static int tokens(Prompts const& prompts) { return prompts.tokens(); }
 
     /// sparse_embeddings of points and box in model input pixels: [prompts.tokens(), C], on the host.
     std::vector<float> sparse(Prompts const& prompts) const {

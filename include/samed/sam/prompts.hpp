@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
+#include <cstddef>
 #include <optional>
 #include <span>
-
-#include <samed/core/result.hpp>
 
 namespace samed {
 
@@ -30,41 +28,13 @@ struct Prompts {
 
     /// Tokens that the points and the box become: SAM appends one padding point when there is no box.
     int tokens() const { return static_cast<int>(points.size()) + (box ? 2 : (points.empty() ? 0 : 1)); }
-
-    static constexpr std::size_t max_points = 4096;
 };
 
-/// @param height, width  of the image that the coordinates speak of
-/// @param mask_side      4 * grid
-/// @errors invalid_argument, out_of_range, not_finite
-inline Result<void> check_prompts(Prompts const& p, int height, int width, int mask_side) {
-    if (p.points.size() > Prompts::max_points)
-        return fail(ErrorCode::too_large, "points", text() << "at most " << Prompts::max_points, text() << p.points.size());
-    int index = 0;
-    for (Point const& point : p.points) {
-        FixedText<96> const where = FixedText<96>("point ") << index++;
-        if (!std::isfinite(point.x) || !std::isfinite(point.y)) return fail(ErrorCode::not_finite, where, "finite coordinates");
-        if (point.x < 0 || point.y < 0 || point.x >= static_cast<float>(width) || point.y >= static_cast<float>(height))
-            return fail(ErrorCode::out_of_range, where, text() << "inside the image of " << width << " x " << height << " pixels",
-                        text() << static_cast<long>(point.x) << ", " << static_cast<long>(point.y))
-                .advise("coordinates are x,y in pixels of the original image");
-        if (point.label < -1 || point.label > 1)
-            return fail(ErrorCode::invalid_argument, where, "label 1 (on the object), 0 (beside it) or -1 (padding)", text() << point.label);
-    }
-    if (p.box) {
-        Box const& b = *p.box;
-        if (!std::isfinite(b.x0) || !std::isfinite(b.y0) || !std::isfinite(b.x1) || !std::isfinite(b.y1))
-            return fail(ErrorCode::not_finite, "box", "finite coordinates");
-        if (b.x0 < 0 || b.y0 < 0 || b.x1 > static_cast<float>(width) || b.y1 > static_cast<float>(height))
-            return fail(ErrorCode::out_of_range, "box", text() << "inside the image of " << width << " x " << height << " pixels");
-        if (!(b.x0 < b.x1) || !(b.y0 < b.y1)) return fail(ErrorCode::invalid_argument, "box", "x0 < x1 and y0 < y1", "a box without area");
-    }
-    if (!p.mask.empty() && p.mask.size() != std::size_t(mask_side) * mask_side)
-        return fail(ErrorCode::shape_mismatch, "mask prompt", text() << mask_side << " x " << mask_side << " logits", text() << p.mask.size() << " values")
-            .advise("pass the low-res logits of an earlier call");
-    for (float v : p.mask)
-        if (!std::isfinite(v)) return fail(ErrorCode::not_finite, "mask prompt", "finite logits");
-    return {};
-}
+/// What a prompt encoder takes.
+struct PromptLimits {
+    std::size_t max_points = 4096;
+    int box_points = 0;  ///< of these points that a box takes up
+    bool mask = true;
+};
 
 }  // namespace samed

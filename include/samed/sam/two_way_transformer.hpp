@@ -12,6 +12,13 @@
 
 namespace samed::sam {
 
+/// What systems do differently in the two-way transformer; SAM's way unless set.
+struct TwoWayPolicy {
+    kernels::Activation activation = kernels::Activation::relu;  ///< of the MLPs
+    bool first_residual = false;                                 ///< the first self attention adds to its tokens instead of replacing them
+    bool keep_query_pe = false;  ///< later layers add the position to the tokens for good: in values and residual too
+};
+
 /// Sizes of one call of the two-way transformer.
 struct TwoWaySizes {
     int batch = 1, queries = 0, keys = 0;
@@ -55,15 +62,17 @@ public:
     using Scalar = typename C::Scalar;
     static constexpr double eps = 1e-5;  // the framework's default, unlike the image encoder's
 
-    static Result<TwoWayBlock> load(WeightLoader<C>& loader, std::string const& name, int width, int heads, int mlp_width, bool first) {
+    static Result<TwoWayBlock> load(WeightLoader<C>& loader, std::string const& name, int width, int heads, int mlp_width, bool first,
+                                    TwoWayPolicy const& policy = {}) {
         TwoWayBlock b;
         b.width_ = width;
         b.first_ = first;
+        b.policy_ = policy;
         SAMED_TRY(b.self_attn_, nn::Attention<C>::load(loader, name + ".self_attn", width, width, heads));
         SAMED_TRY(b.norm1_, nn::LayerNorm<C>::load(loader, name + ".norm1", width, eps));
         SAMED_TRY(b.token_to_image_, nn::Attention<C>::load(loader, name + ".cross_attn_token_to_image", width, width / 2, heads));
         SAMED_TRY(b.norm2_, nn::LayerNorm<C>::load(loader, name + ".norm2", width, eps));
-        SAMED_TRY(b.mlp_, nn::Mlp<C>::load(loader, name + ".mlp", width, mlp_width, kernels::Activation::relu));
+        SAMED_TRY(b.mlp_, nn::Mlp<C>::load(loader, name + ".mlp", width, mlp_width, policy.activation));
         SAMED_TRY(b.norm3_, nn::LayerNorm<C>::load(loader, name + ".norm3", width, eps));
         SAMED_TRY(b.norm4_, nn::LayerNorm<C>::load(loader, name + ".norm4", width, eps));
         SAMED_TRY(b.image_to_token_, nn::Attention<C>::load(loader, name + ".cross_attn_image_to_token", width, width / 2, heads));
@@ -85,8 +94,12 @@ public:
         Scalar* k = arena.template take<Scalar>(static_cast<std::size_t>(s.batch * image));
         auto const add_pe = [&] { add(context, kernels::AddArgs<Scalar>{query_count, query_count, queries, query_pe, q}); };
 
-        if (first_) {  // the tokens are their own position: no PE and no residual
-            self_attn_(context, s.batch, s.queries, queries, s.queries, queries, queries, nullptr, queries, adapters.self_attn);
+        if (first_) {  // the tokens are their own position: no PE and, in SAM, no residual
+            Scalar const* const residual = policy_.first_residual ? queries : nullptr;
+            self_attn_(context, s.batch, s.queries, queries, s.queries, queries, queries, residual, queries, adapters.self_attn);
+        } else if (policy_.keep_query_pe) {
+            add(context, kernels::AddArgs<Scalar>{query_count, query_count, queries, query_pe, queries});
+            self_attn_(context, s.batch, s.queries, queries, s.queries, queries, queries, queries, queries, adapters.self_attn);
         } else {
             add_pe();
             self_attn_(context, s.batch, s.queries, q, s.queries, q, queries, queries, queries, adapters.self_attn);
@@ -110,6 +123,7 @@ public:
 private:
     int width_ = 0;
     bool first_ = false;
+    TwoWayPolicy policy_;
     nn::Attention<C> self_attn_, token_to_image_, image_to_token_;
     nn::LayerNorm<C> norm1_, norm2_, norm3_, norm4_;
     nn::Mlp<C> mlp_;
@@ -121,13 +135,13 @@ class TwoWayTransformer {
 public:
     using Scalar = typename C::Scalar;
 
-    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads,
-                                          int mlp_width) {
+    static Result<TwoWayTransformer> load(WeightLoader<C>& loader, std::string const& name, int depth, int width, int heads, int mlp_width,
+                                          TwoWayPolicy const& policy = {}) {
         TwoWayTransformer t;
         t.width_ = width;
         for (int i = 0; i < depth; ++i) {
             SAMED_TRY(TwoWayBlock<C> layer,
-                      TwoWayBlock<C>::load(loader, name + ".layers." + std::to_string(i), width, heads, mlp_width, i == 0));
+                      TwoWayBlock<C>::load(loader, name + ".layers." + std::to_string(i), width, heads, mlp_width, i == 0, policy));
             t.layers_.push_back(std::move(layer));
         }
         SAMED_TRY(t.final_attn_, nn::Attention<C>::load(loader, name + ".final_attn_token_to_image", width, width / 2, heads));

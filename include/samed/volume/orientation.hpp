@@ -77,6 +77,7 @@ struct SliceFrame {
     bool rows_reversed = false, columns_reversed = false;
 
     bool as_stored() const { return !transposed && !rows_reversed && !columns_reversed; }
+    friend bool operator==(SliceFrame const&, SliceFrame const&) = default;
 };
 
 /// The frame that shows a volume's slices as a model saw them in training.

@@ -26,7 +26,7 @@ struct ClassInfo {
 struct ModelHeader {
     bool adapter = false;        ///< LoRA + prompt encoder + mask decoder, to be used on its base
     bool merged = false;         ///< LoRA is already inside q and v: such a file is no base for an adapter
-    std::string variant = "sam"; ///< "sam", "samed"
+    std::string variant = "sam"; ///< V::name of its system
     ModelConfig config{};
     Recipe recipe{};
     std::vector<ClassInfo> classes;  ///< without the background
@@ -94,7 +94,8 @@ public:
         return {};
     }
     /// Index of the value among `names`.
-    Result<int> choice(std::string_view key, std::initializer_list<char const*> names) const {
+    template <std::size_t N>
+    Result<int> choice(std::string_view key, char const* const (&names)[N]) const {
         SAMED_TRY(std::string const s, string(key));
         FixedText<160> allowed;
         int i = 0;
@@ -154,9 +155,14 @@ constexpr bool is_axes(std::string_view axes) {
 
 /// @errors out_of_range, for bounds that make no range or a zero divisor, and axes that are none
 inline Result<void> check_recipe(Recipe const& r) {
-    if (r.intensity != Intensity::none && !(r.low < r.high))
+    bool const bounds = r.intensity == Intensity::clip || r.intensity == Intensity::percentile;
+    if (bounds && !(r.low < r.high))
         return fail(ErrorCode::out_of_range, "recipe", "low below high", text() << "low " << detail::shortest(r.low) << ", high " << detail::shortest(r.high));
     if (r.intensity == Intensity::percentile && (r.low < 0 || r.high > 100)) return fail(ErrorCode::out_of_range, "recipe", "percentiles in 0..100");
+    if (r.intensity == Intensity::min_max && (r.resize == Resize::spline || r.resize == Resize::longest_side))
+        return fail(ErrorCode::out_of_range, "recipe", "longest_side_area, stretch or stretch_cubic with min_max", "another resize");
+    if (r.masks != MaskUpscale::logits && (r.resize == Resize::spline || keeps_aspect(r.resize)))
+        return fail(ErrorCode::out_of_range, "recipe", "stretch or stretch_cubic with these masks", "another resize");
     for (float s : r.std)
         if (s == 0) return fail(ErrorCode::out_of_range, "recipe.std", "values other than zero", "0");
     if (r.resize_via < 0 || r.resize_via == 1 || r.resize_via > ConfigLimits::image_size)
@@ -193,10 +199,9 @@ inline Metadata to_metadata(ModelHeader const& h) {
     number("classes", static_cast<int>(h.classes.size()));
     number("rank", h.config.rank);
     Recipe const& r = h.recipe;
-    constexpr char const* intensities[] = {"none", "clip", "percentile"};
     put("recipe.name", std::string(r.name.view()));
-    put("recipe.intensity", intensities[static_cast<int>(r.intensity)]);
-    if (r.intensity != Intensity::none) {
+    put("recipe.intensity", intensity_names[static_cast<int>(r.intensity)]);
+    if (r.intensity == Intensity::clip || r.intensity == Intensity::percentile) {
         std::string const prefix = r.intensity == Intensity::clip ? "recipe.clip_" : "recipe.percentile_";
         put(prefix + "low", detail::shortest(r.low));
         put(prefix + "high", detail::shortest(r.high));
@@ -204,9 +209,11 @@ inline Metadata to_metadata(ModelHeader const& h) {
     auto const three = [](float const* v) { return detail::shortest(v[0]) + "," + detail::shortest(v[1]) + "," + detail::shortest(v[2]); };
     put("recipe.mean", three(r.mean));
     put("recipe.std", three(r.std));
-    put("recipe.resize", r.resize == Resize::spline ? "spline" : "longest_side");
+    put("recipe.resize", resize_names[static_cast<int>(r.resize)]);
     if (r.resize_via) put("recipe.resize_via", std::to_string(r.resize_via));
-    put("recipe.channels", r.channels == Channels::repeat ? "repeat" : "rgb");
+    put("recipe.channels", channels_names[static_cast<int>(r.channels)]);
+    if (r.masks != MaskUpscale::logits) put("recipe.masks", mask_upscale_names[static_cast<int>(r.masks)]);
+    if (r.whole_pixel_prompts) put("recipe.prompts", prompt_pixels_names[1]);
     if (!r.axes.empty()) put("recipe.axes", std::string(r.axes.view()));
     for (std::size_t i = 0; i < h.classes.size(); ++i) {
         std::string const prefix = "class." + std::to_string(i + 1) + ".";
@@ -264,24 +271,32 @@ inline Result<Recipe> parse_recipe(MetadataReader const& in) {
     Recipe r;
     SAMED_TRY(std::string const recipe_name, in.string("samed.recipe.name"));
     r.name = FixedText<48>(recipe_name);
-    SAMED_TRY(int const intensity, in.choice("samed.recipe.intensity", {"none", "clip", "percentile"}));
+    SAMED_TRY(int const intensity, in.choice("samed.recipe.intensity", intensity_names));
     r.intensity = static_cast<Intensity>(intensity);
-    if (r.intensity != Intensity::none) {
+    if (r.intensity == Intensity::clip || r.intensity == Intensity::percentile) {
         std::string const prefix = r.intensity == Intensity::clip ? "samed.recipe.clip_" : "samed.recipe.percentile_";
         SAMED_CHECK(in.floats(prefix + "low", &r.low, 1));
         SAMED_CHECK(in.floats(prefix + "high", &r.high, 1));
     }
     SAMED_CHECK(in.floats("samed.recipe.mean", r.mean, 3));
     SAMED_CHECK(in.floats("samed.recipe.std", r.std, 3));
-    SAMED_TRY(int const resize, in.choice("samed.recipe.resize", {"spline", "longest_side"}));
+    SAMED_TRY(int const resize, in.choice("samed.recipe.resize", resize_names));
     r.resize = static_cast<Resize>(resize);
     if (in.find("samed.recipe.resize_via")) {
         SAMED_TRY(r.resize_via, in.integer("samed.recipe.resize_via", 2, ConfigLimits::image_size));
     }
-    SAMED_TRY(int const channels, in.choice("samed.recipe.channels", {"repeat", "rgb"}));
+    SAMED_TRY(int const channels, in.choice("samed.recipe.channels", channels_names));
     r.channels = static_cast<Channels>(channels);
     if (auto const* axes = in.find("samed.recipe.axes")) r.axes = FixedText<4>(axes->size() <= 3 ? *axes : "?");
     else if (auto const named = named_recipe(recipe_name)) r.axes = named->axes;  // files from before this key
+    if (in.find("samed.recipe.masks")) {
+        SAMED_TRY(int const masks, in.choice("samed.recipe.masks", mask_upscale_names));
+        r.masks = static_cast<MaskUpscale>(masks);
+    }
+    if (in.find("samed.recipe.prompts")) {
+        SAMED_TRY(int const whole, in.choice("samed.recipe.prompts", prompt_pixels_names));
+        r.whole_pixel_prompts = whole == 1;
+    }
     SAMED_CHECK(check_recipe(r));
     return r;
 }

@@ -110,7 +110,8 @@ public:
         TensorInfo const* tensor = file_.tensors().find(name);
         if (!tensor) return fail(ErrorCode::missing_tensor, name, "a tensor of this name", "none").in(file_.path());
         if (axis >= tensor->shape.size() || tensor->shape[axis] < 1 || tensor->shape[axis] > 65536)
-            return fail(ErrorCode::out_of_range, name, text() << "a size in 1..65536 on axis " << axis, describe(tensor->shape)).in(file_.path());
+            return fail(ErrorCode::out_of_range, name, text() << "a size in 1..65536 on axis " << axis, describe(tensor->shape))
+                .in(file_.path());
         return static_cast<int>(tensor->shape[axis]);
     }
 
@@ -122,7 +123,8 @@ public:
             SAMED_TRY(scales, host(name + scale_suffix, {total_rows}));
             for (std::size_t r = 0; r < scales.size(); ++r)
                 if (!(scales[r] >= 0 && scales[r] < 1e36f))
-                    return fail(ErrorCode::out_of_range, name + scale_suffix, "scales in 0..1e36", text() << "another in row " << r).in(file_.path());
+                    return fail(ErrorCode::out_of_range, name + scale_suffix, "scales in 0..1e36", text() << "another in row " << r)
+                        .in(file_.path());
         }
         return pack(name, n, k, [&, tensor](int row, int count, float* out, float* scratch) -> Result<void> {
             if (scales.empty()) {
@@ -130,7 +132,8 @@ public:
             } else {
                 auto* const levels = reinterpret_cast<std::int8_t*>(scratch);
                 std::size_t const columns = std::size_t(k);
-                SAMED_CHECK(file_.tensors().read_raw(*tensor, std::uint64_t(first_row + row) * columns, std::size_t(count) * columns, levels));
+                SAMED_CHECK(
+                    file_.tensors().read_raw(*tensor, std::uint64_t(first_row + row) * columns, std::size_t(count) * columns, levels));
                 for (std::size_t r = 0; r < std::size_t(count); ++r)
                     for (std::size_t p = 0; p < columns; ++p)
                         out[r * columns + p] = scales[std::size_t(first_row + row) + r] * static_cast<float>(levels[r * columns + p]);
@@ -151,7 +154,8 @@ public:
             SAMED_CHECK(file_.tensors().read_f32(*tensor, std::int64_t{row} * k, std::int64_t{count} * k, scratch));
             for (int r = 0; r < count; ++r)
                 for (int t = 0; t < taps; ++t)
-                    for (int c = 0; c < channels; ++c) out[(r * taps + t) * channels + c] = scratch[(r * channels + c) * taps + t];  // [out, ij, c]
+                    for (int c = 0; c < channels; ++c)
+                        out[(r * taps + t) * channels + c] = scratch[(r * channels + c) * taps + t];  // [out, ij, c]
             return {};
         });
     }
@@ -162,7 +166,8 @@ public:
         return pack(name, 4 * out_channels, channels, [&](int row, int count, float* out, float*) -> Result<void> {
             for (int r = row; r < row + count; ++r)
                 for (int c = 0; c < channels; ++c)
-                    out[(r - row) * channels + c] = w[static_cast<std::size_t>((c * out_channels + r % out_channels) * 4 + r / out_channels)];  // [ij, o, c]
+                    out[(r - row) * channels + c] =
+                        w[static_cast<std::size_t>((c * out_channels + r % out_channels) * 4 + r / out_channels)];  // [ij, o, c]
             return {};
         });
     }

@@ -24,11 +24,14 @@ public:
 
     /// @param threads  1 or more, the caller included; 0 takes the machine's count
     /// @param isa      must be supported by this processor
-    explicit CpuContext(int threads = 0, Isa isa = detect_isa()) : pool_(std::in_place, threads), executor_(&*pool_), isa_(isa) {
+    explicit CpuContext(int threads = 0, Isa isa = detect_isa())
+        : pool_(std::in_place, threads), executor_(&*pool_), isa_(isa), words_(isa) {
         SAMED_ASSERT(supports(isa));
     }
     /// On the application's own threads; `executor` outlives the context.
-    explicit CpuContext(Executor& executor, Isa isa = detect_isa()) : executor_(&executor), isa_(isa) { SAMED_ASSERT(supports(isa)); }
+    explicit CpuContext(Executor& executor, Isa isa = detect_isa()) : executor_(&executor), isa_(isa), words_(isa) {
+        SAMED_ASSERT(supports(isa));
+    }
     CpuContext(CpuContext const&) = delete;
     CpuContext& operator=(CpuContext const&) = delete;
 
@@ -42,6 +45,7 @@ public:
         return bytes == 0 ? most : std::clamp(static_cast<int>(together / bytes), 1, most);
     }
     Isa isa() const { return isa_; }
+    kernels::WordKernels const& word_kernels() const { return words_; }
 
     std::size_t packed_bytes(int n, int k, Precision precision) const { return Matrix::size_bytes(n, k, kept(precision)); }
     /// @param source     [rows, k] f32
@@ -55,12 +59,13 @@ public:
 private:
     /// Products of bf16 need the instruction; without it the weights are kept the same and the arithmetic is f32.
     Precision kept(Precision precision) const {
-        return precision == Precision::bf16_products && !kernels::bf16_kernel(isa_).multiply ? Precision::bf16 : precision;
+        return precision == Precision::bf16_products && !words_.bf16.multiply ? Precision::bf16 : precision;
     }
 
     std::optional<ThreadPool> pool_;
     Executor* executor_;
     Isa isa_;
+    kernels::WordKernels words_;
 };
 
 }  // namespace samed

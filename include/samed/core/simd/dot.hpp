@@ -63,11 +63,12 @@ struct DotI8 {
     static SAMED_INLINE SAMED_TARGET_AVX2 Weights load(std::uint32_t const* p) {
         __m256i const lo = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p));
         __m256i const hi = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(p + 8));
-        return {_mm256_srai_epi16(_mm256_slli_epi16(lo, 8), 8), _mm256_srai_epi16(lo, 8),
-                _mm256_srai_epi16(_mm256_slli_epi16(hi, 8), 8), _mm256_srai_epi16(hi, 8)};
+        return {_mm256_srai_epi16(_mm256_slli_epi16(lo, 8), 8), _mm256_srai_epi16(lo, 8), _mm256_srai_epi16(_mm256_slli_epi16(hi, 8), 8),
+                _mm256_srai_epi16(hi, 8)};
     }
     static SAMED_INLINE SAMED_TARGET_AVX2 Sum dot(Sum sum, std::uint32_t word, Weights const& w) {
-        __m256i const even = _mm256_set1_epi32(static_cast<int>(word & 0x00ff00ffu)), odd = _mm256_set1_epi32(static_cast<int>(word >> 8 & 0x00ff00ffu));
+        __m256i const even = _mm256_set1_epi32(static_cast<int>(word & 0x00ff00ffu)),
+                      odd = _mm256_set1_epi32(static_cast<int>(word >> 8 & 0x00ff00ffu));
         sum.lo = _mm256_add_epi32(sum.lo, _mm256_add_epi32(_mm256_madd_epi16(even, w.even_lo), _mm256_madd_epi16(odd, w.odd_lo)));
         sum.hi = _mm256_add_epi32(sum.hi, _mm256_add_epi32(_mm256_madd_epi16(even, w.even_hi), _mm256_madd_epi16(odd, w.odd_hi)));
         return sum;
@@ -114,7 +115,8 @@ struct DotI8 {
         return {_mm512_srai_epi16(_mm512_slli_epi16(w, 8), 8), _mm512_srai_epi16(w, 8)};
     }
     static SAMED_INLINE SAMED_TARGET_AVX512 Sum dot(Sum sum, std::uint32_t word, Weights const& w) {
-        __m512i const even = _mm512_set1_epi32(static_cast<int>(word & 0x00ff00ffu)), odd = _mm512_set1_epi32(static_cast<int>(word >> 8 & 0x00ff00ffu));
+        __m512i const even = _mm512_set1_epi32(static_cast<int>(word & 0x00ff00ffu)),
+                      odd = _mm512_set1_epi32(static_cast<int>(word >> 8 & 0x00ff00ffu));
         return _mm512_add_epi32(sum, _mm512_add_epi32(_mm512_madd_epi16(even, w.even), _mm512_madd_epi16(odd, w.odd)));
     }
     static SAMED_INLINE SAMED_TARGET_AVX512 void store(void* p, Sum sum) { _mm512_storeu_si512(p, sum); }
@@ -180,6 +182,7 @@ struct DotI8 {
 };
 }  // namespace samed::simd::neon
 
+#if defined(SAMED_TARGET_NEON_DOTPROD)
 namespace samed::simd::neon_dotprod {
 /// SDOT takes signed bytes on both sides.
 struct DotI8 {
@@ -205,4 +208,5 @@ struct DotI8 {
     }
 };
 }  // namespace samed::simd::neon_dotprod
+#endif
 #endif

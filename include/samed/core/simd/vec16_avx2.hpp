@@ -78,13 +78,15 @@ SAMED_INLINE SAMED_TARGET_AVX2 void store_bf16(void* p, Vec16 x) {
 
 SAMED_INLINE SAMED_TARGET_AVX2 void store_bytes(void* p, Vec16 x) {
     __m256i const low = _mm256_set1_epi32(255);
-    __m256i const words = _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(x.lo), low), _mm256_and_si256(_mm256_castps_si256(x.hi), low));
+    __m256i const words =
+        _mm256_packus_epi32(_mm256_and_si256(_mm256_castps_si256(x.lo), low), _mm256_and_si256(_mm256_castps_si256(x.hi), low));
     __m256i const bytes = _mm256_packus_epi16(words, words);  // 32-bit groups: lo0 hi0 lo0 hi0, lo1 hi1 lo1 hi1
     __m256i const order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
     _mm_storeu_si128(static_cast<__m128i*>(p), _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order)));
 }
 SAMED_INLINE SAMED_TARGET_AVX2 __m256 dequantised8(std::int32_t const* sums, std::int32_t const* columns, int zero) {
-    __m256i const c = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(columns)), s = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(sums));
+    __m256i const c = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(columns)),
+                  s = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(sums));
     return _mm256_cvtepi32_ps(_mm256_sub_epi32(s, _mm256_mullo_epi32(c, _mm256_set1_epi32(zero))));
 }
 SAMED_INLINE SAMED_TARGET_AVX2 Vec16 dequantised(std::int32_t const* sums, std::int32_t const* columns, int zero) {

@@ -143,13 +143,13 @@ inline Result<void> write_checkpoint(std::string const& path, std::vector<Checkp
 
     SAMED_TRY(auto file, AtomicFile::create(path));
     detail::ZipWriter zip(file);
-    constexpr std::string_view order = "little", version = "3\n";
+    constexpr std::string_view order = "little", zip_version = "3\n";
     SAMED_CHECK(zip.add("archive/data.pkl", object.data(), object.size()));
     SAMED_CHECK(zip.add("archive/byteorder", order.data(), order.size()));
     for (std::size_t i = 0; i < entries.size(); ++i)
         SAMED_CHECK(zip.add("archive/data/" + std::to_string(i), entries[i].values,
                             static_cast<std::uint64_t>(*checked_count(entries[i].shape)) * sizeof(float)));
-    SAMED_CHECK(zip.add("archive/version", version.data(), version.size()));
+    SAMED_CHECK(zip.add("archive/version", zip_version.data(), zip_version.size()));
     SAMED_CHECK(zip.finish());
     return file.commit();
 }

@@ -21,7 +21,7 @@ namespace samed::kernels {
 inline void run_gemm(CpuContext& c, GemmProblem g) {
     constexpr double inline_multiply_adds = 8e6;  // a tenth of a millisecond: waking threads would cost what it gains
     int const terms = PackedMatrix::word_terms(g.weight.precision), columns = terms ? (g.k + terms - 1) / terms : g.k;
-    if (terms) g.words = word_kernel(c.isa(), g.weight.precision);
+    g.words = c.word_kernels().of(g.weight.precision);
     int const tile = SAMED_ISA_CALL(c.isa(), largest_tile);
     int const tiles = (g.m + tile - 1) / tile;
     int const block_tiles = SAMED_ISA_CALL(c.isa(), block_tiles, columns);

@@ -30,7 +30,7 @@
 #include <samed/kernels/gemm/word_kernel_simd.inc>
 #undef SAMED_ISA
 #undef SAMED_ISA_TARGET
-#elif defined(__aarch64__)
+#elif defined(SAMED_TARGET_NEON_DOTPROD)
 #define SAMED_ISA neon_dotprod
 #define SAMED_ISA_TARGET SAMED_TARGET_NEON_DOTPROD
 #include <samed/kernels/gemm/word_kernel_simd.inc>
@@ -58,8 +58,11 @@ inline WordKernel int8_kernel(Isa isa) {
             return {avx2::multiply_words<simd::avx2::DotI8, simd::avx2::tile_rows, 1>, 0};
 #elif defined(__aarch64__)
         case Isa::neon:
+#if defined(SAMED_TARGET_NEON_DOTPROD)
             if (supports(Dot::neon_dotprod))
-                return {neon_dotprod::multiply_words<simd::neon_dotprod::DotI8, simd::neon::tile_rows, 1>, simd::neon_dotprod::DotI8::offset};
+                return {neon_dotprod::multiply_words<simd::neon_dotprod::DotI8, simd::neon::tile_rows, 1>,
+                        simd::neon_dotprod::DotI8::offset};
+#endif
             return {neon::multiply_words<simd::neon::DotI8, simd::neon::tile_rows, 1>, 0};
 #endif
         default: return {portable::multiply_words<simd::portable::DotI8, simd::portable::tile_rows, 1>, 0};
@@ -76,8 +79,14 @@ inline WordKernel bf16_kernel(Isa isa) {
     return {};
 }
 
-inline WordKernel word_kernel(Isa isa, Precision precision) {
-    return precision == Precision::int8 ? int8_kernel(isa) : precision == Precision::bf16_products ? bf16_kernel(isa) : WordKernel{};
-}
+/// What a context keeps of them.
+struct WordKernels {
+    WordKernel int8{}, bf16{};
+
+    explicit WordKernels(Isa isa) : int8(int8_kernel(isa)), bf16(bf16_kernel(isa)) {}
+    WordKernel of(Precision precision) const {
+        return precision == Precision::int8 ? int8 : precision == Precision::bf16_products ? bf16 : WordKernel{};
+    }
+};
 
 }  // namespace samed::kernels

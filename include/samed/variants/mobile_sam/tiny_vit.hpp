@@ -73,6 +73,11 @@ public:
             return fail(ErrorCode::shape_mismatch, "samed.config.width", text() << width << ", as the last stage's tensors",
                         text() << facts.width())
                 .in(loader.file().path());
+        int const patch = e.stem_.out_side(4) == 1 ? 16 : 4;
+        if (facts.patch_size() != patch)
+            return fail(ErrorCode::shape_mismatch, "samed.config.patch_size", text() << patch << ", as the stem's tensors",
+                        text() << facts.patch_size())
+                .in(loader.file().path());
         SAMED_TRY(e.neck_, sam::Neck<C>::load(loader, width, facts.neck_width()));
         return e;
     }
@@ -84,12 +89,12 @@ public:
     sam::Neck<C> const& neck() const { return neck_; }
 
     /// @param image      [B, 3, S, S]
-    /// @param embedding  [B, S / 16, S / 16, neck_width]
+    /// @param embedding  [B, grid, grid, neck_width]; grid = S / 16, or S / 4 after a stem that keeps the sides
     void operator()(C& context, int batch, Scalar const* image, Scalar* embedding, Adapters const&) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         auto const take = [&](int side, int width) { return arena.template take<Scalar>(std::size_t(batch) * side * side * width); };
-        int side = facts_.image_size() / 4;
+        int side = stem_.out_side(facts_.image_size());
         Scalar* x = take(side, stem_.width());
         stem_(context, batch, facts_.image_size(), image, x);
         for (Stage<C> const& stage : layers_) {

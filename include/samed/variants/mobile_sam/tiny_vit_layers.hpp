@@ -20,7 +20,7 @@ using kernels::Activation;
 template <class C>
 concept TinyVitBackend = Backend<C> && HasDepthwiseConv2d<C>;
 
-/// Two strided convolutions: an image to a quarter of its sides.
+/// Two convolutions: of kernel 3, each halving the sides (MobileSAM), or of kernel 1, which keep them (LiteMedSAM).
 template <TinyVitBackend C>
 class Stem {
 public:
@@ -30,18 +30,22 @@ public:
         Stem s;
         SAMED_TRY(int const middle, loader.size(name + ".seq.0.weight", 0));
         SAMED_TRY(int const out, loader.size(name + ".seq.2.weight", 0));
-        SAMED_TRY(s.conv1_, nn::Conv2d<C>::load(loader, name + ".seq.0", {3, middle, 3, 2, 1}));
-        SAMED_TRY(s.conv2_, nn::Conv2d<C>::load(loader, name + ".seq.2", {middle, out, 3, 2, 1}));
+        SAMED_TRY(int const kernel, loader.size(name + ".seq.0.weight", 3));
+        s.stride_ = kernel == 1 ? 1 : 2;
+        SAMED_TRY(s.conv1_, nn::Conv2d<C>::load(loader, name + ".seq.0", {3, middle, kernel == 1 ? 1 : 3, s.stride_, kernel == 1 ? 0 : 1}));
+        SAMED_TRY(s.conv2_,
+                  nn::Conv2d<C>::load(loader, name + ".seq.2", {middle, out, kernel == 1 ? 1 : 3, s.stride_, kernel == 1 ? 0 : 1}));
         return s;
     }
 
     int width() const { return conv2_.out(); }
+    int out_side(int side) const { return side / (stride_ * stride_); }
 
     /// @param image  [B, 3, S, S]
-    /// @param y      [B, S / 4, S / 4, C]
+    /// @param y      [B, out_side(S), out_side(S), C]
     void operator()(C& context, int batch, int side, Scalar const* image, Scalar* y) const {
         Arena::Frame frame(context.arena());
-        int const half = side / 2;
+        int const half = side / stride_;
         Scalar* middle = context.arena().template take<Scalar>(std::size_t(batch) * half * half * conv1_.out());
         conv1_.planar(context, batch, side, side, image, middle, Activation::gelu);
         conv2_(context, batch, half, half, middle, y);
@@ -49,6 +53,7 @@ public:
 
 private:
     nn::Conv2d<C> conv1_, conv2_;
+    int stride_ = 2;
 };
 
 /// Pointwise, depthwise, pointwise: the body of MBConv (which adds its input) and of patch merging (which changes size).

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Labels of several cases against their references: means over the cases with both conventions for empty masks.
-//     11_cohort_evaluation prediction1.nii.gz reference1.nii.gz [prediction2 reference2 ..]
+//     13_cohort_evaluation prediction1.nii.gz reference1.nii.gz [prediction2 reference2 ..]
 #include <cstdio>
 
 #include <samed/metrics/cohort.hpp>
@@ -30,7 +30,7 @@ samed::Result<void> run(int count, char** paths) {
 
 int main(int argc, char** argv) {
     if (argc < 3 || argc % 2 == 0) {
-        std::fprintf(stderr, "usage: 11_cohort_evaluation PREDICTION REFERENCE ..\n");
+        std::fprintf(stderr, "usage: 13_cohort_evaluation PREDICTION REFERENCE ..\n");
         return 2;
     }
     if (auto const done = run(argc - 1, argv + 1); !done) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A folder of DICOM files becomes a label volume that 3D Slicer and ITK-SNAP put in the right place. Links samed::dicom.
-//     10_dicom_series brain.safetensors series/ labels.nii.gz [SERIES]
+//     12_dicom_series brain.safetensors series/ labels.nii.gz [SERIES]
 #include <cstdio>
 
 #include <samed/samed.hpp>
@@ -26,7 +26,7 @@ samed::Result<void> run(std::string const& model_path, std::string const& folder
 
 int main(int argc, char** argv) {
     if (argc != 4 && argc != 5) {
-        std::fprintf(stderr, "usage: 10_dicom_series MODEL FOLDER OUTPUT.nii.gz [SERIES]\n");
+        std::fprintf(stderr, "usage: 12_dicom_series MODEL FOLDER OUTPUT.nii.gz [SERIES]\n");
         return 2;
     }
     if (auto const done = run(argv[1], argv[2], argv[3], argc == 5 ? argv[4] : ""); !done) {
