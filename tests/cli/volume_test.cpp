@@ -11,8 +11,7 @@
 #include <samed/io/nifti.hpp>
 #include <samed/io/npy.hpp>
 
-#include "command.hpp"
-#include "edited_files.hpp"
+#include "bad_case.hpp"
 
 using namespace samed_cli;
 using Json = nlohmann::json;
@@ -101,6 +100,41 @@ TEST_SUITE("cli/volume") {
         for (std::size_t i = 0; i < torn.size(); ++i) {
             CHECK((torn[i] >= 0 && torn[i] <= 1.0001f));
             CHECK(((*sure)[i] >= 0 && (*sure)[i] <= 1));
+        }
+    }
+
+    TEST_CASE("one thread and several slices in flight give the same files; several adapters stream in one pass, each as it does alone") {
+        Folder const folder;
+        std::string const model = make_model(folder, folder.write("r.json", unit_window)), input = golden("nifti/int16.nii");
+        for (char const* threads : {"1", "3"})
+            for (char const* way : {"--plan", "--in-memory", ""}) {
+                std::vector<std::string> arguments{"segment",   "-m",    model,          input, "-o", folder / (std::string("t") + threads + way + ".nii"),
+                                                   "--threads", threads, "--slice-axis", "z",   "--statistics", folder / (std::string("t") + threads + way + ".csv")};
+                if (*way) arguments.push_back(way);
+                samed_ok(arguments);
+            }
+        for (char const* other : {"1--in-memory", "3", "3--in-memory"}) {
+            CHECK(slurp(folder / "t1.nii") == slurp(folder / (std::string("t") + other + ".nii")));
+            CHECK(slurp(folder / "t1.csv") == slurp(folder / (std::string("t") + other + ".csv")));
+        }
+        Files const f;
+        std::filesystem::copy_file(f.adapter, folder / "one.safetensors");
+        std::filesystem::copy_file(f.adapter, folder / "two.safetensors");
+        auto const call = [&](std::vector<std::string> const& adapters, std::string const& name) {
+            std::vector<std::string> arguments{"segment", "-m", f.base, input, "-o", folder / (name + ".nii"), "--statistics",
+                                               folder / (name + ".json"), "--intensity", folder / "r.json", "--slice-axis", "z", "--report",
+                                               folder / (name + ".html")};
+            for (std::string const& a : adapters) arguments.insert(arguments.end(), {"-a", a});
+            samed_ok(arguments);
+        };
+        call({folder / "one.safetensors"}, "alone");
+        call({folder / "one.safetensors", folder / "two.safetensors"}, "{adapter}");
+        for (char const* name : {"one", "two"}) {
+            CHECK(slurp(folder / (std::string(name) + ".nii")) == slurp(folder / "alone.nii"));
+            Json const a = Json::parse(slurp(folder / (std::string(name) + ".json"))), b = Json::parse(slurp(folder / "alone.json"));
+            CHECK(a["classes"] == b["classes"]);
+            CHECK(a["run"]["streamed"] == true);
+            CHECK(contains(std::string(a["run"]["model"]), std::string(name) + ".safetensors"));
         }
     }
 

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -24,6 +26,20 @@ samed::Volume ramp(int nz, int ny, int nx) {
     for (float& x : v->voxels()) x = next++;
     return *std::move(v);
 }
+
+/// A volume in memory as a file gives it.
+class Planes final : public samed::PlaneSource {
+public:
+    explicit Planes(samed::Volume const& v) : v_(v) {}
+    samed::Result<void> read_planes(int first, samed::ViewN<float, 3> out) override {
+        std::copy_n(v_.voxels().data + std::size_t(first) * out.size(1) * out.size(2), out.count(), out.data);
+        return {};
+    }
+    samed::Result<void> read_labels(samed::ViewN<std::uint8_t, 3>) override { return {}; }
+
+private:
+    samed::Volume const& v_;
+};
 
 }  // namespace
 
@@ -131,18 +147,6 @@ TEST_SUITE("segment_volume") {
                     REQUIRE(labels.has_value());
                     check(labels->voxels());
 
-                    class Planes final : public samed::PlaneSource {
-                    public:
-                        explicit Planes(samed::Volume const& v) : v_(v) {}
-                        samed::Result<void> read_planes(int first, samed::ViewN<float, 3> out) override {
-                            std::copy_n(v_.voxels().data + std::size_t(first) * out.size(1) * out.size(2), out.count(), out.data);
-                            return {};
-                        }
-                        samed::Result<void> read_labels(samed::ViewN<std::uint8_t, 3>) override { return {}; }
-
-                    private:
-                        samed::Volume const& v_;
-                    };
                     auto const header = samed::nifti_header_of(*geometry, {n[0], n[1], n[2]});
                     REQUIRE(header.has_value());
                     samed::VolumeReader reader("memory", *header, *geometry, std::make_unique<Planes>(*volume));
@@ -217,5 +221,74 @@ TEST_SUITE("segment_volume") {
             largest = std::max<int>(largest, *std::max_element(expected.begin(), expected.end()));
         }
         CHECK(largest > 0);
+    }
+
+    TEST_CASE("several slices in flight: the labels, the air and the progress of one by one, whole and streamed; errors name the slice") {
+        std::string const path = std::string(SAMED_TEST_DATA) + "/golden/samed_window_seed0/model.safetensors";
+        samed::OpenOptions options;
+        options.threads = 3;
+        auto const model = samed::open<samed::variants::Samed<>>(path, options);
+        REQUIRE(model.has_value());
+        REQUIRE(samed::in_flight(*model) == 3);
+        constexpr int nz = 8, ny = 20, nx = 24;
+        auto volume = ramp(nz, ny, nx);
+        for (float& v : volume.voxels()) v = 0.5f + std::sin(0.02f * v);
+        for (int z : {1, 2, 4, 7}) std::fill_n(&volume.voxels()(z, 0, 0), ny * nx, -5.f);
+        samed::Recipe recipe = model->model().header().recipe;
+        recipe.intensity = samed::Intensity::clip;
+        recipe.low = 0;
+        recipe.high = 1;
+        auto const together = [&](std::span<ImageView<float const> const> images, std::span<int const> numbers,
+                                  std::span<LabelMap const> labels) {
+            return samed::segment_each(*model, images, labels, recipe, true, numbers);
+        };
+        std::vector<int> told;
+        samed::VolumeReport report;
+        auto const run = [&](int at_once) {
+            told.clear();
+            samed::VolumeOptions o;
+            o.at_once = at_once;
+            o.progress = [&](samed::VolumeStage, int done, int total) {
+                CHECK(total == nz);
+                told.push_back(done);
+            };
+            auto labels = samed::segment_volume(volume, recipe, together, o, &report);
+            REQUIRE(labels.has_value());
+            return *std::move(labels);
+        };
+        auto const expected = run(1);
+        for (int at_once : {2, 3, 5, 100}) {
+            CAPTURE(at_once);
+            auto const labels = run(at_once);
+            CHECK(std::equal(labels.voxels().begin(), labels.voxels().end(), expected.voxels().begin()));
+            CHECK(report.slices == nz);
+            CHECK(report.air == 3);
+            CHECK(told == std::vector<int>{1, 2, 3, 4, 5, 6, 7, 8});
+            auto const header = samed::nifti_header_of(samed::Geometry{}, {nx, ny, nz});
+            REQUIRE(header.has_value());
+            samed::VolumeReader reader("memory", *header, samed::Geometry{}, std::make_unique<Planes>(volume));
+            std::vector<std::uint8_t> streamed;
+            samed::VolumeOptions o;
+            o.at_once = at_once;
+            o.frame = samed::SliceFrame{};
+            auto const sink = [&](int z, samed::ViewN<float const, 2> plane, samed::ViewN<std::uint8_t const, 2> map) -> samed::Result<void> {
+                CHECK(plane(3, 4) == volume.voxels()(z, 3, 4));
+                streamed.insert(streamed.end(), map.begin(), map.end());
+                return {};
+            };
+            auto const done = samed::segment_planes(reader, recipe, together, sink, o);
+            REQUIRE(done.has_value());
+            CHECK(done->air == 3);
+            CHECK(std::equal(streamed.begin(), streamed.end(), expected.voxels().begin(), expected.voxels().end()));
+        }
+        CHECK(*std::max_element(expected.voxels().begin(), expected.voxels().end()) > 0);
+
+        volume.voxels()(5, 3, 3) = std::nanf("");
+        samed::VolumeOptions o;
+        o.at_once = 3;
+        auto const bad = samed::segment_volume(volume, recipe, together, o);
+        REQUIRE_FALSE(bad.has_value());
+        CHECK(bad.error().code == ErrorCode::not_finite);
+        CHECK(bad.error().message().find("slice 5") != std::string::npos);
     }
 }

@@ -116,8 +116,8 @@ struct Scene {
     int slices() const { return slice_count(ViewN<float const, 3>{nullptr, size}, frame.across); }
     /// Of a slice as the model sees it.
     Dims<2> slice_size() const {
-        auto const image = slice(ViewN<float const, 3>{nullptr, size}, frame, 0);
-        return {image.height, image.width};
+        auto const image = slice(ViewN<float const, 3>{nullptr, size}, frame.across, 0);
+        return frame.transposed ? Dims<2>{image.width, image.height} : Dims<2>{image.height, image.width};
     }
 };
 

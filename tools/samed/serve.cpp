@@ -219,11 +219,14 @@ private:
         }
         auto const values = input.volume.voxels();
         SAMED_TRY(Recipe const recipe, resolve_intensity(model_.summary().recipe, std::span<float const>(values.data, values.count())));
-        AnyCall call;
-        call.recipe = &recipe;
-        call.slice_of_volume = true;
-        auto const labels =
-            segment_volume(input.volume, recipe, [&](ImageView<float const> slice, int, LabelMap map) { return model_.segment(slice, map, call); });
+        VolumeOptions options;
+        options.at_once = model_.in_flight();
+        auto const labels = segment_volume(
+            input.volume, recipe,
+            [&](std::span<ImageView<float const> const> slices, std::span<int const> numbers, std::span<LabelMap const> maps) {
+                return model_.segment_each(slices, maps, recipe, true, numbers);
+            },
+            options);
         if (!labels) return labels.error().in(path);
         auto const voxels = labels->voxels();
         SAMED_CHECK(nifti ? write_labels(output, *input.volume.header(), voxels, {"samed labels", ""})
