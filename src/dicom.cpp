@@ -352,7 +352,9 @@ Result<std::vector<DicomSeries>> list_dicom_series(std::string const& folder) {
     return list;
 }
 
-Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string const& folder) {
+namespace {
+
+Result<std::vector<Slice>> slices_of(DicomSeries const& series, std::string const& folder) {
     silence_gdcm();
     if (series.files.empty()) return fail(ErrorCode::invalid_argument, "series", "files", "none").in(folder);
     std::vector<Slice> slices;
@@ -363,7 +365,27 @@ Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string co
     }
     std::stable_sort(slices.begin(), slices.end(), [](Slice const& a, Slice const& b) { return a.projection < b.projection; });
     SAMED_CHECK(check_steps(slices, folder));
+    return slices;
+}
 
+Result<DicomSeries> choose_series(std::string const& folder, std::string_view series) {
+    SAMED_TRY(auto const list, list_dicom_series(folder));
+    if (list.empty()) return fail(ErrorCode::bad_format, "series", "DICOM images in the folder", "none").in(folder);
+    if (series.empty()) {
+        if (list.size() == 1) return list.front();
+        return fail(ErrorCode::invalid_argument, "series", "one of the folder's series", text() << list.size() << " series")
+            .in(folder)
+            .advise("ask for one by its UID or its number in the list");
+    }
+    for (std::size_t i = 0; i < list.size(); ++i)
+        if (list[i].uid == series || std::to_string(i + 1) == series) return list[i];
+    return fail(ErrorCode::unknown_name, "series", text() << "a UID of the folder, or 1 to " << list.size(), series).in(folder);
+}
+
+}  // namespace
+
+Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string const& folder) {
+    SAMED_TRY(auto slices, slices_of(series, folder));
     Slice const &first = slices.front(), &last = slices.back();
     std::size_t const n = slices.size();
     double const thickness = first.thickness > 0 ? first.thickness : 1;
@@ -382,18 +404,16 @@ Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string co
 }
 
 Result<VolumeReader> open_dicom_series(std::string const& folder, std::string_view series) {
-    SAMED_TRY(auto const list, list_dicom_series(folder));
-    if (list.empty()) return fail(ErrorCode::bad_format, "series", "DICOM images in the folder", "none").in(folder);
-    if (series.empty()) {
-        if (list.size() > 1)
-            return fail(ErrorCode::invalid_argument, "series", "one of the folder's series", text() << list.size() << " series")
-                .in(folder)
-                .advise("ask for one by its UID or its number in the list");
-        return open_dicom_series(list.front(), folder);
-    }
-    for (std::size_t i = 0; i < list.size(); ++i)
-        if (list[i].uid == series || std::to_string(i + 1) == series) return open_dicom_series(list[i], folder);
-    return fail(ErrorCode::unknown_name, "series", text() << "a UID of the folder, or 1 to " << list.size(), series).in(folder);
+    SAMED_TRY(DicomSeries const chosen, choose_series(folder, series));
+    return open_dicom_series(chosen, folder);
+}
+
+Result<std::vector<std::string>> dicom_slice_files(std::string const& folder, std::string_view series) {
+    SAMED_TRY(DicomSeries const chosen, choose_series(folder, series));
+    SAMED_TRY(auto slices, slices_of(chosen, folder));
+    std::vector<std::string> files;
+    for (Slice& s : slices) files.push_back(std::move(s.path));
+    return files;
 }
 
 }  // namespace samed

@@ -86,9 +86,9 @@ need_arm64_zlib() {
     return 1
 }
 
-# Optional: DICOM, .h5, and the browser that opens reports. Oracles from PyPI (nibabel, SimpleITK, pydicom) are used where
+# Optional: DICOM, DICOM-SEG, .h5, and the browser that opens reports. Oracles from PyPI (nibabel, SimpleITK, pydicom) are used where
 # SAMED_INTEROP_PYTHON names a Python that has them.
-for package in libgdcm-dev libhdf5-dev chromium; do
+for package in libgdcm-dev libdcmtk-dev libhdf5-dev chromium; do
     if has_packages "$package"; then need_packages "$package"; else skip "$package" "this distribution does not have it"; fi
 done
 stage "Release" preset release

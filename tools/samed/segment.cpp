@@ -169,6 +169,7 @@ void add_segment(CLI::App& app, int& code) {
     c->add_option("--ctbl", o->outputs.colour_table, "colour table for 3D Slicer");
     c->add_option("--itksnap", o->outputs.itksnap, "label descriptions for ITK-SNAP");
     c->add_option("--dcmqi", o->outputs.dcmqi, "JSON for dcmqi's itkimage2segimage");
+    c->add_option("--dicom-seg", o->outputs.dicom_seg, "DICOM segmentation object, for a DICOM series as input");
     c->add_flag("--keep-largest", o->keep_largest, "keep the largest component of each class alone (volumes)");
     c->add_flag("--fill-holes", o->fill_holes, "fill holes that one class encloses (volumes)");
     c->add_flag("--plan", o->plan, "print the memory that the run needs, and stop (volumes)");

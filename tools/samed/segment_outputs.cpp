@@ -2,6 +2,8 @@
 #include "segment_outputs.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "picture.hpp"
 #include "tool.hpp"
@@ -14,7 +16,7 @@ constexpr std::string_view place = "{adapter}";
 
 constexpr std::string OutputPaths::*const members[] = {
     &OutputPaths::labels,  &OutputPaths::overlay, &OutputPaths::logits,       &OutputPaths::embedding, &OutputPaths::statistics, &OutputPaths::report,
-    &OutputPaths::entropy, &OutputPaths::margin,  &OutputPaths::colour_table, &OutputPaths::itksnap,   &OutputPaths::dcmqi};
+    &OutputPaths::entropy, &OutputPaths::margin,  &OutputPaths::colour_table, &OutputPaths::itksnap,   &OutputPaths::dcmqi,      &OutputPaths::dicom_seg};
 
 std::string with_name(std::string path, std::string const& name) {
     for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + name.size()))
@@ -39,6 +41,18 @@ Result<void> check_maps(OutputPaths const& paths, Input const& input) {
             return fail(ErrorCode::unsupported, "--entropy, --margin", ".npy, or .nii for a volume with geometry", "another extension")
                 .in(*map);
     return {};
+}
+
+Result<void> check_dicom_seg(std::string const& input_path) {
+#ifdef SAMED_TOOL_DICOM_SEG
+    std::error_code code;
+    if (std::filesystem::is_directory(input_path, code)) return {};
+    return fail(ErrorCode::invalid_argument, "--dicom-seg", "a folder with a DICOM series as input", "another input").in(input_path);
+#else
+    return fail(ErrorCode::unsupported, "--dicom-seg", "a build with DCMTK", "none")
+        .in(input_path)
+        .advise("install DCMTK and GDCM and build again");
+#endif
 }
 
 }  // namespace
@@ -88,6 +102,7 @@ Result<void> check_outputs(std::vector<OutputPaths> const& outputs, std::string 
         SAMED_CHECK(check_maps(paths, input));
         if (paths.for_volumes() && !input.is_volume())
             return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps and tables", "an image").in(input_path);
+        if (!paths.dicom_seg.empty()) SAMED_CHECK(check_dicom_seg(input_path));
         for (std::string const& path : paths.all()) {
             if (std::find(seen.begin(), seen.end(), path) != seen.end())
                 return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(path);

@@ -15,13 +15,13 @@ namespace samed::tool {
 /// Files that one model of `samed segment` writes; empty = not wanted.
 struct OutputPaths {
     std::string labels, overlay, logits, embedding;
-    std::string statistics, report, entropy, margin, colour_table, itksnap, dcmqi;  ///< of volumes alone
+    std::string statistics, report, entropy, margin, colour_table, itksnap, dcmqi, dicom_seg;  ///< of volumes alone
 
     /// Each path with `{adapter}` replaced.
     OutputPaths named(std::string const& adapter) const;
     /// Those that are wanted.
     std::vector<std::string> all() const;
-    bool for_volumes() const { return !(statistics + report + entropy + margin + colour_table + itksnap + dcmqi).empty(); }
+    bool for_volumes() const { return !(statistics + report + entropy + margin + colour_table + itksnap + dcmqi + dicom_seg).empty(); }
     /// What the network gives besides labels.
     bool of_network() const { return !(logits + embedding + entropy + margin).empty(); }
     bool pictures() const { return !(overlay + report).empty(); }

@@ -11,6 +11,10 @@
 #include <samed/image/preprocess.hpp>
 #include <samed/image/uncertainty.hpp>
 #include <samed/volume/label_files.hpp>
+#ifdef SAMED_TOOL_DICOM_SEG
+#include <samed/volume/dicom.hpp>
+#include <samed/volume/dicom_seg.hpp>
+#endif
 
 #include "picture.hpp"
 #include "progress_bar.hpp"
@@ -271,6 +275,12 @@ Result<void> finish(Scene const& v, Volume const& volume, Labelling const& one, 
     fill_facts(v, out, report, false);
     SAMED_CHECK(write_besides(out));
     SAMED_CHECK(maps.write(one.outputs, v.header, v.size));
+#ifdef SAMED_TOOL_DICOM_SEG
+    if (!one.outputs.dicom_seg.empty()) {
+        SAMED_TRY(auto const slices, dicom_slice_files(v.o.input, v.o.series));
+        SAMED_CHECK(write_dicom_seg(one.outputs.dicom_seg, slices, map, out.table));
+    }
+#endif
     SAMED_TRY(auto file, PlaneOutput::create(one.outputs.labels, v.header, v.size, DType::u8, out.table.text()));
     SAMED_CHECK(file.append(map.data, map.count()));
     SAMED_CHECK(file.commit());
@@ -324,7 +334,7 @@ void print_plan(Scene const& v, Labelling const& one, bool streamed) {
 /// Whether something needs the voxels at once.
 bool needs_all(Scene const& v, Labelling const& one) {
     return v.frame.across != VoxelAxis::z || one.recipe.intensity == Intensity::percentile || one.outputs.of_network() ||
-           (one.outputs.pictures() && one.recipe.intensity != Intensity::clip);
+           !one.outputs.dicom_seg.empty() || (one.outputs.pictures() && one.recipe.intensity != Intensity::clip);
 }
 
 }  // namespace

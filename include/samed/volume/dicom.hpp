@@ -33,4 +33,7 @@ Result<std::vector<DicomSeries>> list_dicom_series(std::string const& folder);
 Result<VolumeReader> open_dicom_series(std::string const& folder, std::string_view series = {});
 Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string const& folder);
 
+/// The files of such a volume, a slice each, in its order. @errors as above
+Result<std::vector<std::string>> dicom_slice_files(std::string const& folder, std::string_view series = {});
+
 }  // namespace samed
