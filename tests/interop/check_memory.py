@@ -42,35 +42,45 @@ def make():
             f.write(b"".join(struct.pack("<h", 1024 + (x * 7 + y * 3) % 200) for y in range(NY) for x in range(NX)))
 
 
-def command(*more):
-    return [samed, "segment", "-m", model, volume, "-o", labels, "--intensity", "samed_ct", "--threads", "1", "--slice-axis", "z", *more]
+def command(threads, *more):
+    return [samed, "segment", "-m", model, volume, "-o", labels, "--intensity", "samed_ct", "--threads", str(threads), "--slice-axis", "z", *more]
 
 
 def leftovers():
     return sorted(set(os.listdir(folder)) - {"large.nii"})
 
 
-make()
-try:
-    plan = subprocess.run(command("--plan"), capture_output=True, text=True, check=True).stdout
-    print(plan.strip())
+def run(threads):
+    plan = subprocess.run(command(threads, "--plan"), capture_output=True, text=True, check=True).stdout
+    print(f"{threads} threads, {plan.strip()}")
     above, weights = (float(re.search(pattern, plan)[1]) * 2**20 for pattern in (r"([\d.]+) MiB above", r"weights ([\d.]+)"))
     if not plan.startswith("streamed") or above > LIMIT or leftovers():
         sys.exit("the plan does not fit, or wrote something")
     cap = int(weights + LIMIT)
     start = time.time()
-    done = subprocess.run(command(), capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (cap, cap)))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(done.stdout.strip().splitlines()[-1] if done.stdout else done.stderr)
-    if done.returncode != 0:
-        sys.exit(f"exit {done.returncode} under an address space of {cap} bytes: {done.stderr}")
+    child = subprocess.Popen(command(threads), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (cap, cap)))
+    said = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    peak, code = usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status)
+    print(said.strip().splitlines()[-1] if said else "")
+    if code != 0:
+        sys.exit(f"exit {code} under an address space of {cap} bytes: {said}")
     print(f"address space limited to {cap / 1e6:.0f} MB (weights {weights / 1e6:.0f} + 600), resident peak {peak / 1e6:.0f} MB, "
           f"planned {(above + weights) / 1e6:.0f} MB, {time.time() - start:.0f} s")
     if peak > above + weights + 40e6:  # the program's own code and libraries
         sys.exit("more memory than planned")
+    with open(labels, "rb") as f:
+        return f.read()
+
+
+make()
+try:
+    if run(1) != run(2):
+        sys.exit("other labels with two slices in flight")
     os.remove(labels)
     for number, name in ((signal.SIGTERM, "cancelled"), (signal.SIGKILL, "killed")):
-        child = subprocess.Popen(command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        child = subprocess.Popen(command(1), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1.0)
         child.send_signal(number)
         code = child.wait()

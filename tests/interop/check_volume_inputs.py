@@ -85,6 +85,41 @@ def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compr
         d.save_as(os.path.join(folder, f"im{names[k]:04d}.dcm"), enforce_file_format=True)
 
 
+def check_segmentation_object(series, out):
+    """--dicom-seg beside labels: highdicom finds the same labels at the positions of the series' own images."""
+    done = subprocess.run([SAMED, "segment", "-m", MODEL, series, "-o", out + ".nii.gz", "--dicom-seg", out + ".dcm"], capture_output=True, text=True)
+    if "a build with DCMTK" in done.stderr:
+        return print("DICOM-SEG: skipped, this build has no DCMTK")
+    if done.returncode:
+        sys.exit(f"DICOM-SEG: {done.stderr}")
+    try:
+        import highdicom
+    except ImportError as missing:
+        return print(f"DICOM-SEG: not opened, {missing}")
+    images = [pydicom.dcmread(os.path.join(series, name), stop_before_pixels=True) for name in os.listdir(series)]
+    normal = numpy.cross(images[0].ImageOrientationPatient[:3], images[0].ImageOrientationPatient[3:])
+    images.sort(key=lambda d: numpy.dot(normal, d.ImagePositionPatient))
+    seg = highdicom.seg.segread(out + ".dcm")
+    found = seg.get_pixels_by_source_instance([d.SOPInstanceUID for d in images], combine_segments=True, ignore_spatial_locations=True,
+                                              assert_missing_frames_are_empty=True)
+    labels = SimpleITK.ReadImage(out + ".nii.gz")
+    expected = SimpleITK.GetArrayFromImage(labels)  # [z, y, x]
+    if found.shape != expected.shape or (found != expected).any() or not expected.any():
+        sys.exit(f"DICOM-SEG: {found.shape}, {expected.shape}, {int((found != expected).sum())} labels differ")
+    positions = {d.SOPInstanceUID: d.ImagePositionPatient for d in images}
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        if frame.PlanePositionSequence[0].ImagePositionPatient != positions[source]:
+            sys.exit("DICOM-SEG: a frame lies elsewhere than its image")
+    if seg.PatientID != images[0].PatientID or seg.FrameOfReferenceUID != images[0].FrameOfReferenceUID or seg.StudyInstanceUID != images[0].StudyInstanceUID:
+        sys.exit("DICOM-SEG: another patient, study or frame of reference")
+    names = [seg.get_segment_description(k).segment_label for k in seg.segment_numbers]
+    geometry = seg.get_volume_geometry()
+    if geometry is not None and not numpy.allclose(geometry.spacing[1:], [labels.GetSpacing()[1], labels.GetSpacing()[0]]):
+        sys.exit("DICOM-SEG: another spacing")
+    print(f"DICOM-SEG: highdicom reads {found.size} labels identical, {seg.number_of_segments} segments ({names[0]}, ..), {seg.NumberOfFrames} frames")
+
+
 def expect_error(name, part, *arguments):
     done = subprocess.run([SAMED, "segment", "-m", MODEL, *arguments], capture_output=True, text=True)
     if done.returncode != 2 or part not in done.stderr:
@@ -121,6 +156,8 @@ def main():
         os.makedirs(at("series"))
         write_dicom(at("series/one"), itk, "1.2.826.0.1.1", slope=0.5, intercept=-100.0)
         compare("DICOM axial", segment(at("series"), at("labels.nii.gz")), truth)
+        check_segmentation_object(at("series/one"), at("seg"))
+        expect_error("DICOM-SEG of a file", "--dicom-seg", at("plain.nii.gz"), "-o", at("x.nii.gz"), "--dicom-seg", at("x.dcm"))
         write_dicom(at("series/two"), itk[:, :, ::-1], "1.2.826.0.1.2")
         expect_error("two series", "invalid_argument", at("series"), "-o", at("x.nii.gz"))
         expect_error("no such series", "unknown_name", at("series"), "-o", at("x.nii.gz"), "--series", "3")

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <fstream>
 #include <functional>
 #include <set>
 #include <string>
@@ -33,6 +34,23 @@ std::string data(bool big = false) {
     std::string bytes;
     for (char i = 0; i < 12; ++i) bytes += big ? std::string{'\0', i} : std::string{i, '\0'};
     return bytes;
+}
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+constexpr bool sanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool sanitized = false;
+#endif
+
+/// Largest resident memory since `reset`, in KiB.
+long peak_kib(bool reset = false) {
+    if (reset) std::ofstream("/proc/self/clear_refs") << "5";
+    std::ifstream status("/proc/self/status");
+    for (std::string word; status >> word;)
+        if (long kib = 0; word == "VmHWM:" && status >> kib) return kib;
+    return 0;
 }
 
 using Lines = std::vector<std::string>;
@@ -297,6 +315,7 @@ TEST_SUITE("volume/volume_reader") {
         Folder const folder;
         folder.write("here.raw", data());
         int count = 0;
+        long const memory = peak_kib(true);
         for (auto const& [list, extension] : {std::pair(&nrrds, ".nrrd"), std::pair(&metas, ".mha")})
             for (Case const& c : *list) {
                 CAPTURE(c.what);
@@ -312,6 +331,7 @@ TEST_SUITE("volume/volume_reader") {
                 ++count;
             }
         CHECK(count >= 80);
+        if (!sanitized) CHECK(peak_kib() - memory <= 16 * 1024);  // the checked headers declare a few bytes
     }
 
     TEST_CASE("every truncation of a header is an error") {
