@@ -148,7 +148,8 @@ OFCondition describe(DcmSegmentation& object, std::vector<Source> const& sources
     if (done.good()) done = series.setSeriesNumber("300");
     Source const& s = sources[0];
     auto const& o = s.orientation;
-    std::unique_ptr<FGPlaneOrientationPatient> const orientation(FGPlaneOrientationPatient::createMinimal(o[0], o[1], o[2], o[3], o[4], o[5]));
+    std::unique_ptr<FGPlaneOrientationPatient> const orientation(
+        FGPlaneOrientationPatient::createMinimal(o[0], o[1], o[2], o[3], o[4], o[5]));
     if (!orientation) return EC_MemoryExhausted;
     FGPixelMeasures measures;
     OFString const step = sources.size() > 1 ? decimal(step_between(s, sources[1])) : s.thickness.empty() ? OFString("1") : s.thickness;

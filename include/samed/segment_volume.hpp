@@ -70,8 +70,8 @@ public:
             maps_.push_back(labels[i]);
         }
         if (!asked_.empty())
-            SAMED_CHECK(segment(std::span<ImageView<float const> const>(asked_), std::span<int const>(numbers_),
-                                std::span<LabelMap const>(maps_)));
+            SAMED_CHECK(
+                segment(std::span<ImageView<float const> const>(asked_), std::span<int const>(numbers_), std::span<LabelMap const>(maps_)));
         if (first_air) {
             SAMED_TRY(labels_, Buffer<std::uint8_t>::allocate(first_air->count()));
             std::copy(first_air->begin(), first_air->end(), labels_.begin());
@@ -214,8 +214,7 @@ Result<LabelVolume> segment_volume(Volume const& volume, Recipe const& recipe, S
     AirSlices air(recipe, options.reuse_air);
     SAMED_CHECK(visit_slices(volume.voxels(), frame, options, [&](auto slices, int first) -> Result<void> {
         SAMED_CHECK(air.label(slices, first, maps.first(slices.size()), detail::of_several(segment)));
-        for (std::size_t i = 0; i < slices.size(); ++i)
-            store_slice(maps[i], slice(labels.voxels(), frame, first + static_cast<int>(i)));
+        for (std::size_t i = 0; i < slices.size(); ++i) store_slice(maps[i], slice(labels.voxels(), frame, first + static_cast<int>(i)));
         return {};
     }));
     if (report) *report = air.report();
@@ -282,8 +281,7 @@ requires(V::semantic) VolumePlan plan(OpenModel<V> const& model, Dims<3> const& 
     auto const image = slice(voxels, across, 0);
     int const at_once = std::min(in_flight(model), slice_count(voxels, across));
     typename OpenModel<V>::Lease lease(model);
-    return plan_volume(size, streamed, at_once,
-                       model.model().plan_segment(lease.context(), image.height, image.width, 1, recipe, true));
+    return plan_volume(size, streamed, at_once, model.model().plan_segment(lease.context(), image.height, image.width, 1, recipe, true));
 }
 
 /// Labels of a volume with an opened model, as many slices in flight as the context has room for. Percentiles of the recipe are those of

@@ -108,8 +108,9 @@ TEST_SUITE("cli/volume") {
         std::string const model = make_model(folder, folder.write("r.json", unit_window)), input = golden("nifti/int16.nii");
         for (char const* threads : {"1", "3"})
             for (char const* way : {"--plan", "--in-memory", ""}) {
-                std::vector<std::string> arguments{"segment",   "-m",    model,          input, "-o", folder / (std::string("t") + threads + way + ".nii"),
-                                                   "--threads", threads, "--slice-axis", "z",   "--statistics", folder / (std::string("t") + threads + way + ".csv")};
+                std::vector<std::string> arguments{
+                    "segment",   "-m",    model,          input, "-o",           folder / (std::string("t") + threads + way + ".nii"),
+                    "--threads", threads, "--slice-axis", "z",   "--statistics", folder / (std::string("t") + threads + way + ".csv")};
                 if (*way) arguments.push_back(way);
                 samed_ok(arguments);
             }
@@ -121,9 +122,13 @@ TEST_SUITE("cli/volume") {
         std::filesystem::copy_file(f.adapter, folder / "one.safetensors");
         std::filesystem::copy_file(f.adapter, folder / "two.safetensors");
         auto const call = [&](std::vector<std::string> const& adapters, std::string const& name) {
-            std::vector<std::string> arguments{"segment", "-m", f.base, input, "-o", folder / (name + ".nii"), "--statistics",
-                                               folder / (name + ".json"), "--intensity", folder / "r.json", "--slice-axis", "z", "--report",
-                                               folder / (name + ".html")};
+            std::vector<std::string> arguments{"segment",      "-m",
+                                               f.base,         input,
+                                               "-o",           folder / (name + ".nii"),
+                                               "--statistics", folder / (name + ".json"),
+                                               "--intensity",  folder / "r.json",
+                                               "--slice-axis", "z",
+                                               "--report",     folder / (name + ".html")};
             for (std::string const& a : adapters) arguments.insert(arguments.end(), {"-a", a});
             samed_ok(arguments);
         };

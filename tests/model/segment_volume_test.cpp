@@ -271,7 +271,8 @@ TEST_SUITE("segment_volume") {
             samed::VolumeOptions o;
             o.at_once = at_once;
             o.frame = samed::SliceFrame{};
-            auto const sink = [&](int z, samed::ViewN<float const, 2> plane, samed::ViewN<std::uint8_t const, 2> map) -> samed::Result<void> {
+            auto const sink = [&](int z, samed::ViewN<float const, 2> plane,
+                                  samed::ViewN<std::uint8_t const, 2> map) -> samed::Result<void> {
                 CHECK(plane(3, 4) == volume.voxels()(z, 3, 4));
                 streamed.insert(streamed.end(), map.begin(), map.end());
                 return {};

@@ -14,9 +14,10 @@ namespace {
 
 constexpr std::string_view place = "{adapter}";
 
-constexpr std::string OutputPaths::*const members[] = {
-    &OutputPaths::labels,  &OutputPaths::overlay, &OutputPaths::logits,       &OutputPaths::embedding, &OutputPaths::statistics, &OutputPaths::report,
-    &OutputPaths::entropy, &OutputPaths::margin,  &OutputPaths::colour_table, &OutputPaths::itksnap,   &OutputPaths::dcmqi,      &OutputPaths::dicom_seg};
+constexpr std::string OutputPaths::*const members[] = {&OutputPaths::labels,    &OutputPaths::overlay,    &OutputPaths::logits,
+                                                       &OutputPaths::embedding, &OutputPaths::statistics, &OutputPaths::report,
+                                                       &OutputPaths::entropy,   &OutputPaths::margin,     &OutputPaths::colour_table,
+                                                       &OutputPaths::itksnap,   &OutputPaths::dcmqi,      &OutputPaths::dicom_seg};
 
 std::string with_name(std::string path, std::string const& name) {
     for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + name.size()))
@@ -101,7 +102,8 @@ Result<void> check_outputs(std::vector<OutputPaths> const& outputs, std::string 
         SAMED_CHECK(check_labels(paths.labels, input));
         SAMED_CHECK(check_maps(paths, input));
         if (paths.for_volumes() && !input.is_volume())
-            return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps and tables", "an image").in(input_path);
+            return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps and tables", "an image")
+                .in(input_path);
         if (!paths.dicom_seg.empty()) SAMED_CHECK(check_dicom_seg(input_path));
         for (std::string const& path : paths.all()) {
             if (std::find(seen.begin(), seen.end(), path) != seen.end())
