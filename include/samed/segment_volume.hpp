@@ -187,13 +187,14 @@ Result<void> visit_planes(VolumeReader& reader, SliceFrame const& frame, VolumeO
     int const most = std::min(std::max(1, options.at_once), size[0]);
     SAMED_TRY(auto values, Buffer<float>::allocate(std::size_t(most) * size[1] * size[2]));
     std::vector<ImageView<float const>> slices;
-    SAMED_CHECK(detail::visit_batches(size[0], options, [&](int first, int n) -> Result<void> {
+    auto const batch = [&](int first, int n) -> Result<void> {
         ViewN<float, 3> const planes{values.data(), {n, size[1], size[2]}};
         SAMED_CHECK(reader.read_planes(first, planes));
         slices.clear();
         for (int i = 0; i < n; ++i) slices.push_back(slice(ViewN<float const, 3>(planes), frame, i));
         return visit(std::span<ImageView<float const> const>(slices), first, ViewN<float const, 3>(planes));
-    }));
+    };
+    SAMED_CHECK(detail::visit_batches(size[0], options, batch));
     return reader.check_end();
 }
 
@@ -212,11 +213,12 @@ Result<LabelVolume> segment_volume(Volume const& volume, Recipe const& recipe, S
     int const most = std::clamp(options.at_once, 1, slice_count(volume.voxels(), frame.across));
     SAMED_TRY(auto const maps, SliceLabels::allocate(most, one.height, one.width));
     AirSlices air(recipe, options.reuse_air);
-    SAMED_CHECK(visit_slices(volume.voxels(), frame, options, [&](auto slices, int first) -> Result<void> {
+    auto const label = [&](auto slices, int first) -> Result<void> {
         SAMED_CHECK(air.label(slices, first, maps.first(slices.size()), detail::of_several(segment)));
         for (std::size_t i = 0; i < slices.size(); ++i) store_slice(maps[i], slice(labels.voxels(), frame, first + static_cast<int>(i)));
         return {};
-    }));
+    };
+    SAMED_CHECK(visit_slices(volume.voxels(), frame, options, label));
     if (report) *report = air.report();
     return labels;
 }
@@ -237,7 +239,7 @@ Result<VolumeReport> segment_planes(VolumeReader& reader, Recipe const& recipe, 
     SAMED_TRY(auto stored, Buffer<std::uint8_t>::allocate(pixels));
     ViewN<std::uint8_t, 3> const plane{stored.data(), {1, height, width}};
     AirSlices air(recipe, options.reuse_air);
-    SAMED_CHECK(visit_planes(reader, frame, options, [&](auto slices, int first, ViewN<float const, 3> planes) -> Result<void> {
+    auto const label = [&](auto slices, int first, ViewN<float const, 3> planes) -> Result<void> {
         SAMED_CHECK(air.label(slices, first, maps.first(slices.size()), detail::of_several(segment)));
         for (std::size_t i = 0; i < slices.size(); ++i) {
             store_slice(maps[i], slice(plane, frame, 0));
@@ -245,7 +247,8 @@ Result<VolumeReport> segment_planes(VolumeReader& reader, Recipe const& recipe, 
                              ViewN<std::uint8_t const, 2>{stored.data(), {height, width}}));
         }
         return {};
-    }));
+    };
+    SAMED_CHECK(visit_planes(reader, frame, options, label));
     return air.report();
 }
 
