@@ -167,17 +167,13 @@ inline Result<void> append_distances(Mask const& from, Mask const& to, Box const
 
 }  // namespace detail
 
-/// Distances between the borders of one label in two volumes, in both directions.
-struct SurfaceDistances {
-    Buffer<double> values;            ///< from each border voxel of the prediction to the nearest of the reference, then back
-    std::size_t from_prediction = 0;  ///< how many are of the first direction
-};
-
+/// Distances between the borders of one label in two volumes: from each border voxel of the prediction to the nearest of the reference,
+/// then back.
 /// @param prediction, reference  [z, y, x]
 /// @param step  edges of a voxel along x, y, z; ones for distances in voxels
 /// @errors shape_mismatch, invalid_argument (the label is absent from one of them, or a step is no length), out_of_memory
 /// @cost time linear in the box around both masks; memory 2 bytes a voxel of it
-inline Result<SurfaceDistances> surface_distances(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference,
+inline Result<Buffer<double>> surface_distances(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference,
                                                   std::uint8_t label, std::array<double, 3> const& step = {1, 1, 1}) {
     SAMED_CHECK(detail::same_shape(prediction, reference));
     for (double s : step)
@@ -185,21 +181,19 @@ inline Result<SurfaceDistances> surface_distances(ViewN<std::uint8_t const, 3> p
     detail::Mask const masks[2] = {{prediction, label}, {reference, label}};
     detail::Box box{{prediction.size(0), prediction.size(1), prediction.size(2)}, {0, 0, 0}};
     std::size_t borders = 0;
-    SurfaceDistances distances;
     for (auto const& mask : masks) {
         mask.extend(box);
         std::size_t const before = borders;
         for (int z = box.from[0]; z < box.to[0]; ++z)
             for (int y = box.from[1]; y < box.to[1]; ++y)
                 for (int x = box.from[2]; x < box.to[2]; ++x) borders += mask.on_border(z, y, x);
-        if (before == 0) distances.from_prediction = borders;
         if (borders == before)
             return fail(ErrorCode::invalid_argument, "label", "voxels in both volumes", text() << "label " << int{label} << " is absent");
     }
-    SAMED_TRY(distances.values, Buffer<double>::allocate(borders));
+    SAMED_TRY(auto distances, Buffer<double>::allocate(borders));
     std::size_t count = 0;
-    SAMED_CHECK(detail::append_distances(masks[0], masks[1], box, step, distances.values, count));
-    SAMED_CHECK(detail::append_distances(masks[1], masks[0], box, step, distances.values, count));
+    SAMED_CHECK(detail::append_distances(masks[0], masks[1], box, step, distances, count));
+    SAMED_CHECK(detail::append_distances(masks[1], masks[0], box, step, distances, count));
     return distances;
 }
 
@@ -209,14 +203,14 @@ inline Result<SurfaceDistances> surface_distances(ViewN<std::uint8_t const, 3> p
 inline Result<double> hd95(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference, std::uint8_t label,
                            std::array<double, 3> const& step = {1, 1, 1}) {
     SAMED_TRY(auto distances, surface_distances(prediction, reference, label, step));
-    return percentile(distances.values, 95);
+    return percentile(distances, 95);
 }
 
 /// What one set of distances says, in the unit of its steps.
 struct SurfaceScore {
     double hd = 0;    ///< the largest distance (medpy's `hd`)
     double hd95 = 0;  ///< as hd95()
-    double assd = 0;  ///< mean of the two directions' means (medpy's `assd`)
+    double assd = 0;  ///< mean distance, of both directions together (medpy's `assd`)
     double nsd = 0;   ///< share of border voxels within the tolerance, of both borders together
 };
 
@@ -226,19 +220,16 @@ inline Result<SurfaceScore> surface_score(ViewN<std::uint8_t const, 3> predictio
                                           std::uint8_t label, std::array<double, 3> const& step, double tolerance) {
     SAMED_TRY(auto distances, surface_distances(prediction, reference, label, step));
     SurfaceScore s;
-    double sums[2] = {0, 0};
+    double sum = 0;
     std::size_t within = 0;
-    auto const& d = distances.values;
-    for (std::size_t i = 0; i < d.size(); ++i) {
-        s.hd = std::max(s.hd, d[i]);
-        sums[i < distances.from_prediction ? 0 : 1] += d[i];
-        within += d[i] <= tolerance;
+    for (double d : distances) {
+        s.hd = std::max(s.hd, d);
+        sum += d;
+        within += d <= tolerance;
     }
-    s.assd =
-        (sums[0] / static_cast<double>(distances.from_prediction) + sums[1] / static_cast<double>(d.size() - distances.from_prediction)) /
-        2;
-    s.nsd = static_cast<double>(within) / static_cast<double>(d.size());
-    s.hd95 = percentile(distances.values, 95);
+    s.assd = sum / static_cast<double>(distances.size());
+    s.nsd = static_cast<double>(within) / static_cast<double>(distances.size());
+    s.hd95 = percentile(distances, 95);
     return s;
 }
 
