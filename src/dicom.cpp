@@ -167,7 +167,8 @@ Result<Slice> read_slice(std::string const& path) {
     return guarded(path, [&]() -> Result<Slice> {
         gdcm::Reader reader;
         reader.SetFileName(path.c_str());
-        if (!reader.ReadUpToTag(gdcm::Tag(0x7fe0, 0x0010), {}))
+        gdcm::Tag const pixels(0x7fe0, 0x0010);
+        if (!reader.ReadUpToTag(pixels, {pixels}))  // stops behind the tag and the length of the pixels
             return fail(ErrorCode::bad_format, "DICOM", "a readable header", "damage").in(path);
         Elements const e(reader.GetFile().GetDataSet());
         Slice s;
@@ -197,7 +198,8 @@ Result<Slice> read_slice(std::string const& path) {
         if (syntax == gdcm::TransferSyntax::DeflatedExplicitVRLittleEndian) return s;  // inflated as a whole, which finds its end missing
         auto const bits = static_cast<std::uint64_t>(std::max(0, e.word_of(0x0028, 0x0100).value_or(0)));
         std::uint64_t const wanted = static_cast<std::uint64_t>(s.rows) * static_cast<std::uint64_t>(s.columns) * bits / 8;
-        SAMED_CHECK(check_pixels(path, reader.GetStreamCurrentPosition(), syntax, wanted));
+        std::size_t const header = syntax.GetNegociatedType() == gdcm::TransferSyntax::Explicit ? 12 : 8;
+        SAMED_CHECK(check_pixels(path, reader.GetStreamCurrentPosition() - header, syntax, wanted));
         return s;
     });
 }

@@ -187,7 +187,7 @@ TEST_SUITE("metrics") {
             auto const expected = by_definition(a, b, 2, step);
             auto const got = surface_distances(a.view(), b.view(), 2, step);
             REQUIRE(got.has_value());
-            REQUIRE((*got).size() == expected.size());
+            REQUIRE(got->size() == expected.size());
             for (std::size_t i = 0; i < expected.size(); ++i) CHECK(std::abs((*got)[i] - expected[i]) <= 1e-14 * expected[i]);
         }
     }
@@ -200,7 +200,7 @@ TEST_SUITE("metrics") {
             b(axis == 0 ? 298 : 1, axis == 1 ? 298 : 1, axis == 2 ? 298 : 1) = 1;
             auto const got = surface_distances(a.view(), b.view(), 1, {3, 2, 0.5});
             REQUIRE(got.has_value());
-            REQUIRE((*got).size() == 2);
+            REQUIRE(got->size() == 2);
             CHECK((*got)[0] == 297 * (axis == 0 ? 0.5 : axis == 1 ? 2 : 3));
             CHECK((*got)[1] == (*got)[0]);
         }
