@@ -136,8 +136,7 @@ Result<Slice> read_slice(std::string const& path) {
         gdcm::Reader reader;
         reader.SetFileName(path.c_str());
         gdcm::Tag const last(0x7fe0, 0x0010);
-        if (!reader.ReadUpToTag(last, {last}))
-            return fail(ErrorCode::bad_format, "DICOM", "a readable header", "damage").in(path);
+        if (!reader.ReadUpToTag(last, {last})) return fail(ErrorCode::bad_format, "DICOM", "a readable header", "damage").in(path);
         Elements const e(reader.GetFile().GetDataSet());
         Slice s;
         s.path = path;
