@@ -19,6 +19,8 @@
 #include <gdcmTrace.h>
 #include <gdcmUIDs.h>
 
+#include "dicom_structure.hpp"
+
 namespace samed {
 
 namespace {
@@ -128,48 +130,13 @@ Result<void> read_geometry(Elements const& e, Slice& s) {
     return {};
 }
 
-/// The pixels must be in the file whole: GDCM reads a file that ends inside them as if zeros followed.
-/// @param at  byte of the PixelData element
-/// @param wanted  bytes of a plain image
-Result<void> check_pixels(std::string const& path, std::uint64_t at, gdcm::TransferSyntax const& syntax, std::uint64_t wanted) {
-    SAMED_TRY(File const file, File::open(path));
-    unsigned char raw[12] = {};
-    SAMED_CHECK(file.read_at(at, raw, 12));
-    bool const big = syntax.GetSwapCode() == gdcm::SwapCode::BigEndian,
-               is_explicit = syntax.GetNegociatedType() == gdcm::TransferSyntax::Explicit;
-    auto const u32 = [&](std::size_t i) {
-        return big ? std::uint32_t{raw[i]} << 24 | raw[i + 1] << 16 | raw[i + 2] << 8 | raw[i + 3]
-                   : std::uint32_t{raw[i + 3]} << 24 | raw[i + 2] << 16 | raw[i + 1] << 8 | raw[i];
-    };
-    auto const damaged = [&](char const* expected, std::uint64_t byte) {
-        return fail(ErrorCode::truncated, "PixelData", expected, "end of file").in(path).at(byte);
-    };
-    if (u32(0) != (big ? 0x7fe00010u : 0x00107fe0u)) return fail(ErrorCode::bad_format, "PixelData", "pixels", "none").in(path).at(at);
-    bool const wide = is_explicit && raw[4] == 'O';
-    std::uint64_t const length = u32(wide ? 8 : 4), begin = at + (wide ? 12 : 8);
-    if (!syntax.IsEncapsulated()) {
-        if (length < wanted) return fail(ErrorCode::truncated, "PixelData", text() << wanted << " bytes", text() << length).in(path).at(at);
-        return length <= file.size() - begin ? Result<void>{} : damaged("all bytes of the pixels", begin);
-    }
-    // A table of offsets and the fragments, each with its length, then a delimiter.
-    for (std::uint64_t item = begin; file.size() - item >= 8;) {
-        SAMED_CHECK(file.read_at(item, raw, 8));
-        if (u32(0) == 0xe0ddfffeu) return {};
-        if (u32(0) != 0xe000fffeu)
-            return fail(ErrorCode::bad_format, "PixelData", "an item or the delimiter", "other bytes").in(path).at(item);
-        if (u32(4) > file.size() - item - 8) return damaged("all bytes of a fragment", item);
-        item += 8 + u32(4);
-    }
-    return damaged("a delimiter behind the fragments", file.size());
-}
-
 Result<Slice> read_slice(std::string const& path) {
+    SAMED_TRY(detail::DicomPixels const pixels, detail::DicomStructure::walk(path));
     return guarded(path, [&]() -> Result<Slice> {
         gdcm::Reader reader;
         reader.SetFileName(path.c_str());
-        gdcm::Tag const pixels(0x7fe0, 0x0010);
-        if (!reader.ReadUpToTag(pixels, {pixels}))  // stops behind the tag and the length of the pixels
-            return fail(ErrorCode::bad_format, "DICOM", "a readable header", "damage").in(path);
+        gdcm::Tag const last(0x7fe0, 0x0010);
+        if (!reader.ReadUpToTag(last, {last})) return fail(ErrorCode::bad_format, "DICOM", "a readable header", "damage").in(path);
         Elements const e(reader.GetFile().GetDataSet());
         Slice s;
         s.path = path;
@@ -194,12 +161,9 @@ Result<Slice> read_slice(std::string const& path) {
             s.intercept = (*intercept)[0];
             if (s.slope == 0) return fail(ErrorCode::out_of_range, "RescaleSlope", "another number than 0", "0").in(path);
         }
-        gdcm::TransferSyntax const syntax = reader.GetFile().GetHeader().GetDataSetTransferSyntax();
-        if (syntax == gdcm::TransferSyntax::DeflatedExplicitVRLittleEndian) return s;  // inflated as a whole, which finds its end missing
         auto const bits = static_cast<std::uint64_t>(std::max(0, e.word_of(0x0028, 0x0100).value_or(0)));
         std::uint64_t const wanted = static_cast<std::uint64_t>(s.rows) * static_cast<std::uint64_t>(s.columns) * bits / 8;
-        std::size_t const header = syntax.GetNegociatedType() == gdcm::TransferSyntax::Explicit ? 12 : 8;
-        SAMED_CHECK(check_pixels(path, reader.GetStreamCurrentPosition() - header, syntax, wanted));
+        SAMED_CHECK(detail::DicomStructure::check_pixels(path, pixels, wanted));
         return s;
     });
 }
@@ -331,6 +295,7 @@ Result<std::vector<DicomSeries>> list_dicom_series(std::string const& folder) {
     std::map<std::string, DicomSeries> series;
     for (std::string const& path : paths) {
         if (!has_dicom_mark(path)) continue;
+        SAMED_CHECK(detail::DicomStructure::walk(path));
         auto const read = guarded(path, [&]() -> Result<void> {
             gdcm::Reader reader;
             reader.SetFileName(path.c_str());

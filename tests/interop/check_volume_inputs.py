@@ -52,7 +52,7 @@ def compare(name, image, truth):
     print(f"{name}: {expected.size} labels identical, {nibabel.aff2axcodes(image.affine)}")
 
 
-def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compress=None):
+def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compress=None, syntax=None):
     """One file a slice, axial as SimpleITK sees them, in a shuffled order of names."""
     os.makedirs(folder)
     voxels = SimpleITK.GetArrayFromImage(image)  # [z, y, x]
@@ -63,7 +63,7 @@ def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compr
         meta = pydicom.dataset.FileMetaDataset()
         meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
         meta.MediaStorageSOPInstanceUID = f"{uid}.{k + 1}"
-        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.TransferSyntaxUID = syntax or pydicom.uid.ExplicitVRLittleEndian
         d = pydicom.dataset.FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
         d.SOPClassUID, d.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
         d.Modality, d.SeriesDescription = "MR", f"series {uid[-1]}"
@@ -165,6 +165,8 @@ def main():
         for name, order in (("sagittal", [1, 2, 0]), ("coronal", [0, 2, 1])):
             write_dicom(at(name), SimpleITK.PermuteAxes(itk, order), "1.2.826.0.1.3")
             compare(f"DICOM {name}", segment(at(name), at("labels.nii.gz")), truth)
+        write_dicom(at("implicit"), itk, "1.2.826.0.1.6", syntax=pydicom.uid.ImplicitVRLittleEndian)
+        compare("DICOM, implicit", segment(at("implicit"), at("labels.nii.gz")), truth)
         write_dicom(at("rle"), itk, "1.2.826.0.1.4", compress=pydicom.uid.RLELossless)
         compare("DICOM, RLE", segment(at("rle"), at("labels.nii.gz")), truth)
         try:
@@ -236,6 +238,9 @@ def malformed(folder, image, out):
     change("video", "transfer syntax", syntax)
     change("cut in its pixels", "samed:", None, lambda c: c[:-100])
     change("cut in its header", "samed:", None, lambda c: c[:400])
+    for cut in (132, 140, 150, 170, 200, 260, 330, 500, 600):
+        change(f"cut at {cut}", "samed:", None, lambda c: c[:cut])
+    change("length beyond the file", "truncated", None, lambda c: c.replace(b"\x08\x00\x60\x00CS\x02\x00", b"\x08\x00\x60\x00CS\xff\xff"))
     change("noise behind the mark", "samed:", None, lambda c: c[:132] + bytes(range(256)) * 8)
 
 

@@ -96,7 +96,8 @@ TEST_SUITE("metrics") {
             auto const mm = doubles(*file, prefix + "hd95_mm"), textbook = doubles(*file, prefix + "textbook_dice");
             auto const textbook_mm = doubles(*file, prefix + "textbook_hd95_mm");
             int const classes = static_cast<int>(dice.size());
-            auto const hd = doubles(*file, prefix + "hd_mm"), assd = doubles(*file, prefix + "assd_mm"), nsd = doubles(*file, prefix + "nsd");
+            auto const hd = doubles(*file, prefix + "hd_mm"), assd = doubles(*file, prefix + "assd_mm"),
+                       nsd = doubles(*file, prefix + "nsd");
             auto const s = evaluate(prediction.view(), reference.view(), classes, {spacing[2], spacing[1], spacing[0]}, 1.25);
             REQUIRE(s.has_value());
             REQUIRE(s->classes.size() == dice.size());
@@ -234,8 +235,8 @@ TEST_SUITE("metrics") {
         CHECK(of({4, 1, 3, 2}, 100) == 4);
         CHECK(of({4, 1, 3, 2}, 50) == 2.5);
         CHECK(of({4, 1, 3, 2}, 95) == 3.8499999999999996);  // numpy.percentile([4, 1, 3, 2], 95)
-        CHECK(of({5.7, 0.4, 2.4}, 95) == 5.37);               // from above where that is nearer: from below it were 5.369999999999999
-        CHECK(of({0.1, 0.7, 0.2}, 20) == 0.14);              // numpy.percentile([0.1, 0.7, 0.2], 20)
+        CHECK(of({5.7, 0.4, 2.4}, 95) == 5.37);             // from above where that is nearer: from below it were 5.369999999999999
+        CHECK(of({0.1, 0.7, 0.2}, 20) == 0.14);             // numpy.percentile([0.1, 0.7, 0.2], 20)
     }
 
     TEST_CASE("xtensor labels give the same summary") {

@@ -174,7 +174,7 @@ inline Result<void> append_distances(Mask const& from, Mask const& to, Box const
 /// @errors shape_mismatch, invalid_argument (the label is absent from one of them, or a step is no length), out_of_memory
 /// @cost time linear in the box around both masks; memory 2 bytes a voxel of it
 inline Result<Buffer<double>> surface_distances(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference,
-                                                  std::uint8_t label, std::array<double, 3> const& step = {1, 1, 1}) {
+                                                std::uint8_t label, std::array<double, 3> const& step = {1, 1, 1}) {
     SAMED_CHECK(detail::same_shape(prediction, reference));
     for (double s : step)
         if (!(s >= 1e-100 && s <= 1e100)) return fail(ErrorCode::invalid_argument, "step", "lengths above 0");
