@@ -1,5 +1,8 @@
 # samed::samed  header-only: the library over Eigen, xtensor and threads
 # samed::io     adds zlib and image files (SamedIo.cmake)
+# samed::dicom  adds DICOM series (SamedDicom.cmake)
+# samed::dicom_seg  adds DICOM segmentation objects (SamedDicomSeg.cmake)
+# samed::hdf5   adds arrays in .h5 files (SamedHdf5.cmake)
 # A parent project's own Eigen3::Eigen or xtensor target is used where it has one; nothing is downloaded.
 
 if(NOT TARGET Eigen3::Eigen)
@@ -18,4 +21,7 @@ target_include_directories(samed INTERFACE
 target_link_libraries(samed INTERFACE Eigen3::Eigen xtensor Threads::Threads)
 
 include(SamedIo)
+include(SamedDicom)
+include(SamedDicomSeg)
+include(SamedHdf5)
 include(SamedInstantiate)

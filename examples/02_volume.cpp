@@ -14,11 +14,9 @@ samed::Result<void> run(std::string const& model_path, std::string const& input,
     SAMED_TRY(auto const model, samed::open<samed::Samed>(model_path));
     SAMED_TRY(samed::Volume const volume, samed::Volume::read(input));
 
-    auto const progress = [](int done, int total) {
-        std::fprintf(stderr, "\rslice %d of %d", done, total);
-        return true;  // false would stop the run
-    };
-    SAMED_TRY(samed::LabelVolume const labels, samed::segment_volume(model, volume, {}, progress));
+    samed::VolumeOptions options;  // options.stop takes a std::stop_token
+    options.progress = [](samed::VolumeStage, int done, int total) { std::fprintf(stderr, "\rslice %d of %d", done, total); };
+    SAMED_TRY(samed::LabelVolume const labels, samed::segment_volume(model, volume, options));
     std::fprintf(stderr, "\n");
 
     samed::LabelTable table(model.model().header().classes);

@@ -39,7 +39,7 @@ has_packages() { apt-cache show "$@" >/dev/null 2>&1; }
 build() {
     local log=build/$1.log
     mkdir -p build
-    cmake --preset "$1" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache >"$log" 2>&1 || { cat "$log"; return 1; }
+    cmake --preset "$1" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache ${SAMED_INTEROP_PYTHON:+-DSAMED_INTEROP_PYTHON="$SAMED_INTEROP_PYTHON"} >"$log" 2>&1 || { cat "$log"; return 1; }
     cmake --build "build/$1" -j"$(nproc)" --target "${@:2}" >"$log" 2>&1 || { grep -vE '^\[ *[0-9]+%\]' "$log"; return 1; }
 }
 
@@ -86,6 +86,11 @@ need_arm64_zlib() {
     return 1
 }
 
+# Optional: DICOM, DICOM-SEG, .h5, and the browser that opens reports. Oracles from PyPI (nibabel, SimpleITK, pydicom) are used where
+# SAMED_INTEROP_PYTHON names a Python that has them.
+for package in libgdcm-dev libdcmtk-dev libhdf5-dev chromium; do
+    if has_packages "$package"; then need_packages "$package"; else skip "$package" "this distribution does not have it"; fi
+done
 stage "Release" preset release
 if $all; then
     if has_packages g++-11; then

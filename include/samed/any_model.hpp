@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,17 @@ public:
     /// Semantic labels at the image's size.
     /// @errors invalid_argument on a model that needs prompts; else those of Model::segment
     Result<void> segment(ImageView<float const> image, LabelMap labels, AnyCall const& call = {}) const;
+
+    /// Labels of several images without prompts, several at a time where that is faster: see samed::segment_each.
+    /// @param recipe   percentiles resolved
+    /// @param numbers  of the images, for errors; empty = they have none
+    Result<void> segment_each(std::span<ImageView<float const> const> images, std::span<LabelMap const> labels, Recipe const& recipe,
+                              bool slices_of_volume = false, std::span<int const> numbers = {}) const;
+    /// How many of them go at a time.
+    int in_flight() const;
+
+    /// Peak bytes beside the weights of one `segment` of an image of this size with one channel, known before any image.
+    std::size_t plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const;
 
     /// Masks for `call.prompts`: all but the first of the decoder's when `multimask`, else the first alone.
     Result<AnyMasks> segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const;

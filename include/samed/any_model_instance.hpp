@@ -22,6 +22,10 @@ struct AnyModel::Interface {
 
     virtual ~Interface() = default;
     virtual Result<void> segment(ImageView<float const>, LabelMap, AnyCall const&) const = 0;
+    virtual Result<void> segment_each(std::span<ImageView<float const> const>, std::span<LabelMap const>, Recipe const&, bool,
+                                      std::span<int const>) const = 0;
+    virtual int in_flight() const = 0;
+    virtual std::size_t plan_segment(int, int, Recipe const&, bool) const = 0;
     virtual Result<AnyMasks> segment_masks(ImageView<float const>, bool, AnyCall const&) const = 0;
     virtual Result<void> encode(float const*, float*) const = 0;
     virtual Result<void> decode(float const*, std::uint8_t*, float*) const = 0;
@@ -61,8 +65,22 @@ public:
             typename OpenModel<V>::Lease lease(model_);
             return model_.model().segment(image, labels, lease.workspace(), recipe, call.prompts, call.slice_of_volume, {call.embedding, call.low_res_logits});
         } else {
-            return fail(ErrorCode::invalid_argument, "segment", "a model with classes", V::name).advise("this model needs prompts: a point or a box");
+            return needs_prompts();
         }
+    }
+
+    Result<void> segment_each(std::span<ImageView<float const> const> images, std::span<LabelMap const> labels, Recipe const& recipe,
+                              bool slices_of_volume, std::span<int const> numbers) const override {
+        if constexpr (V::semantic)
+            return samed::segment_each(model_, images, labels, recipe, slices_of_volume, numbers);
+        else
+            return needs_prompts();
+    }
+    int in_flight() const override { return samed::in_flight(model_); }
+
+    std::size_t plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const override {
+        typename OpenModel<V>::Lease lease(model_);
+        return model_.model().plan_segment(lease.context(), height, width, 1, recipe, slice_of_volume);
     }
 
     Result<AnyMasks> segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const override {
@@ -97,6 +115,10 @@ public:
     std::shared_ptr<PromptedModel const> prompted() const override { return samed::prompted(model_); }
 
 private:
+    static Error needs_prompts() {
+        return fail(ErrorCode::invalid_argument, "segment", "a model with classes", V::name)
+            .advise("this model needs prompts: a point or a box");
+    }
     Result<Recipe> recipe_for(ImageView<float const> image, AnyCall const& call) const {
         return resolve_intensity(call.recipe ? *call.recipe : summary.recipe, image);
     }
@@ -168,6 +190,14 @@ Result<std::vector<AnyModel>> AnyModel::open_adapters(std::string const& base, s
 }
 ModelSummary const& AnyModel::summary() const { return model_->summary; }
 Result<void> AnyModel::segment(ImageView<float const> image, LabelMap labels, AnyCall const& call) const { return model_->segment(image, labels, call); }
+Result<void> AnyModel::segment_each(std::span<ImageView<float const> const> images, std::span<LabelMap const> labels, Recipe const& recipe,
+                                    bool slices_of_volume, std::span<int const> numbers) const {
+    return model_->segment_each(images, labels, recipe, slices_of_volume, numbers);
+}
+int AnyModel::in_flight() const { return model_->in_flight(); }
+std::size_t AnyModel::plan_segment(int height, int width, Recipe const& recipe, bool slice_of_volume) const {
+    return model_->plan_segment(height, width, recipe, slice_of_volume);
+}
 Result<AnyMasks> AnyModel::segment_masks(ImageView<float const> image, bool multimask, AnyCall const& call) const {
     return model_->segment_masks(image, multimask, call);
 }

@@ -229,6 +229,17 @@ public:
         if (!placement) return placement.error();
         return {};
     }
+    /// Peak bytes that `segment` holds in the context's arena and the workspace for an image of this size, known before any image.
+    std::size_t plan_segment(C& context, int height, int width, int channels, Recipe const& recipe, bool slice_of_volume) const {
+        std::size_t const arena = context.plan([&] {
+            Arena::Frame frame(context.arena());
+            Scalar* input = context.arena().template take<Scalar>(input_count());
+            std::uint8_t* square = context.arena().template take<std::uint8_t>(std::size_t(image_size()) * image_size());
+            label_pass(context, 1, input, Prompts{}, square, {});
+        });
+        return arena + preprocess_bytes(height, width, channels, recipe, image_size(), slice_of_volume);
+    }
+
     Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace) const requires(V::semantic) {
         SAMED_TRY(Recipe const recipe, resolve_intensity(header().recipe, image));
         return segment(image, labels, workspace, recipe);

@@ -147,18 +147,28 @@ requires(V::semantic) Result<xt::xtensor<std::uint8_t, 2>> segment(OpenModel<V> 
     return labels;
 }
 
+/// How many images `segment_each` labels at a time, each in a context of its own; a single one takes all threads.
+template <Variant V>
+int in_flight(OpenModel<V> const& model) {
+    typename OpenModel<V>::Lease lease(model);
+    return lease.context().in_flight(model.model().plan(lease.context()));
+}
+
 /// Labels of several images, say slices of a volume: several in flight at a time where the context finds that faster, each on its share
 /// of the threads. The same bits as one by one.
 /// @param images, labels    as many of one as of the other
 /// @param slices_of_volume  as Model::segment
+/// @param numbers           of the images, for errors; empty = they have none
 /// @errors those of Model::segment: of the first image that has one
 template <Variant V>
 requires(V::semantic) Result<void> segment_each(OpenModel<V> const& model, std::span<ImageView<float const> const> images,
-                                                std::span<LabelMap const> labels, Recipe const& recipe, bool slices_of_volume = false) {
-    SAMED_ASSERT(images.size() == labels.size());
+                                                std::span<LabelMap const> labels, Recipe const& recipe, bool slices_of_volume = false,
+                                                std::span<int const> numbers = {}) {
+    SAMED_ASSERT(images.size() == labels.size() && (numbers.empty() || numbers.size() == images.size()));
     typename OpenModel<V>::Lease lease(model);
     Executor& executor = lease.context().executor();
-    int const lanes = std::min(lease.context().in_flight(model.model().plan(lease.context())), static_cast<int>(images.size()));
+    int const most = lease.context().in_flight(model.model().plan(lease.context()));
+    int const lanes = std::min(most, static_cast<int>(images.size()));
     std::atomic<std::size_t> next{0};
     std::mutex guard;
     std::size_t failed = images.size();
@@ -172,13 +182,14 @@ requires(V::semantic) Result<void> segment_each(OpenModel<V> const& model, std::
             if (i < failed) {
                 failed = i;
                 error = done.error();
+                if (!numbers.empty()) error->where << ", slice " << numbers[i];
             }
         }
     };
     if (lanes <= 1) {
         run_lane(lease.workspace());
     } else {
-        int const threads = executor.workers() / lanes;
+        int const threads = executor.workers() / most;  // also where fewer images come: a call makes no contexts beyond `most`
         parallel_for(executor, lanes, [&](int, int) {
             typename OpenModel<V>::Lease lane(model, threads);
             run_lane(lane.workspace());

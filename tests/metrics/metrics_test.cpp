@@ -10,7 +10,7 @@
 #include <vector>
 
 #include <samed/io/safetensors.hpp>
-#include <samed/metrics/summary.hpp>
+#include <samed/metrics/cohort.hpp>
 
 using namespace samed;
 
@@ -96,7 +96,9 @@ TEST_SUITE("metrics") {
             auto const mm = doubles(*file, prefix + "hd95_mm"), textbook = doubles(*file, prefix + "textbook_dice");
             auto const textbook_mm = doubles(*file, prefix + "textbook_hd95_mm");
             int const classes = static_cast<int>(dice.size());
-            auto const s = evaluate(prediction.view(), reference.view(), classes, {spacing[2], spacing[1], spacing[0]});
+            auto const hd = doubles(*file, prefix + "hd_mm"), assd = doubles(*file, prefix + "assd_mm"),
+                       nsd = doubles(*file, prefix + "nsd");
+            auto const s = evaluate(prediction.view(), reference.view(), classes, {spacing[2], spacing[1], spacing[0]}, 1.25);
             REQUIRE(s.has_value());
             REQUIRE(s->classes.size() == dice.size());
             double dice_sum = 0, mm_sum = 0;
@@ -111,6 +113,13 @@ TEST_SUITE("metrics") {
                 CHECK(c.textbook.hd95_mm.has_value() == (textbook_mm[k] >= 0));
                 CHECK(c.textbook.hd95_voxels.has_value() == (textbook_mm[k] >= 0));
                 if (c.textbook.hd95_mm) CHECK(std::abs(*c.textbook.hd95_mm - textbook_mm[k]) <= 1e-13 * textbook_mm[k]);
+                CHECK(c.textbook.hd_mm.has_value() == (textbook_mm[k] >= 0));
+                CHECK(c.textbook.assd_mm.has_value() == (textbook_mm[k] >= 0));
+                if (hd[k] >= 0) {
+                    CHECK(std::abs(*c.textbook.hd_mm - hd[k]) <= 1e-13 * hd[k]);
+                    CHECK(std::abs(*c.textbook.assd_mm - assd[k]) <= 1e-13 * assd[k]);
+                }
+                CHECK(std::abs(c.textbook.nsd - nsd[k]) <= 1e-14);
                 dice_sum += dice[k];
                 mm_sum += mm[k];
             }
@@ -198,6 +207,23 @@ TEST_SUITE("metrics") {
         }
     }
 
+    TEST_CASE("a cohort's means are over the cases, class by class, a distance over the cases that have one") {
+        Labels one(1, 1, 4), same(1, 1, 4), none(1, 1, 4);
+        one.values = same.values = {1, 1, 2, 0};
+        none.values = {1, 0, 0, 0};
+        Cohort cohort;
+        cohort.cases.push_back({"a", evaluate(one.view(), same.view(), 2, {1, 1, 1}).value()});
+        cohort.cases.push_back({"b", evaluate(none.view(), same.view(), 2, {1, 1, 1}).value()});
+        auto const means = cohort.means();
+        REQUIRE(means.classes.size() == 2);
+        CHECK(means.classes[0].textbook.dice == doctest::Approx((1 + 2.0 / 3) / 2));
+        CHECK(means.classes[0].reference_voxels == 4);
+        CHECK(means.classes[1].textbook.dice == 0.5);
+        CHECK(*means.classes[1].textbook.hd_mm == 0);  // of the first case alone
+        CHECK(*means.classes[1].authors.hd_mm == 0);
+        CHECK(means.textbook_mean.dice == doctest::Approx((5.0 / 6 + 0.5) / 2));
+    }
+
     TEST_CASE("percentiles interpolate as numpy does") {
         auto const of = [](std::vector<double> const& values, double percent) {
             auto buffer = Buffer<double>::allocate(values.size());
@@ -209,8 +235,8 @@ TEST_SUITE("metrics") {
         CHECK(of({4, 1, 3, 2}, 100) == 4);
         CHECK(of({4, 1, 3, 2}, 50) == 2.5);
         CHECK(of({4, 1, 3, 2}, 95) == 3.8499999999999996);  // numpy.percentile([4, 1, 3, 2], 95)
-        CHECK(of({5.7, 0.4, 2.4}, 95) == 5.37);               // from above where that is nearer: from below it were 5.369999999999999
-        CHECK(of({0.1, 0.7, 0.2}, 20) == 0.14);              // numpy.percentile([0.1, 0.7, 0.2], 20)
+        CHECK(of({5.7, 0.4, 2.4}, 95) == 5.37);             // from above where that is nearer: from below it were 5.369999999999999
+        CHECK(of({0.1, 0.7, 0.2}, 20) == 0.14);             // numpy.percentile([0.1, 0.7, 0.2], 20)
     }
 
     TEST_CASE("xtensor labels give the same summary") {

@@ -218,9 +218,18 @@ TEST_SUITE("volume/geometry") {
             {"sform", ErrorCode::bad_format, [&](Sample& s) { sform(s, 0); }},
             {"sform", ErrorCode::not_finite, [&](Sample& s) { sform(s, not_a_number); }},
             {"sform", ErrorCode::not_finite, [&](Sample& s) { sform(s, HUGE_VAL); }},
-            {"sform", ErrorCode::not_finite, [](Sample& s) { s.sform(1, {{1, 0, 0, not_a_number}, {0, 1, 0, 0}, {0, 0, 1, 0}}); }},
-            {"sform", ErrorCode::bad_format, [](Sample& s) { s.sform(1, {{1, 1, 0, 0}, {1, 1, 0, 0}, {0, 0, 1, 0}}); }},
-            {"sform", ErrorCode::bad_format, [](Sample& s) { s.sform(1, {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 0, 1e-9, 0}}); }},
+            {"sform", ErrorCode::not_finite,
+             [](Sample& s) {
+                 s.sform(1, {{1, 0, 0, not_a_number}, {0, 1, 0, 0}, {0, 0, 1, 0}});
+             }},
+            {"sform", ErrorCode::bad_format,
+             [](Sample& s) {
+                 s.sform(1, {{1, 1, 0, 0}, {1, 1, 0, 0}, {0, 0, 1, 0}});
+             }},
+            {"sform", ErrorCode::bad_format,
+             [](Sample& s) {
+                 s.sform(1, {{1, 0, 1, 0}, {0, 1, 1, 0}, {0, 0, 1e-9, 0}});
+             }},
             {"quatern", ErrorCode::out_of_range, [](Sample& s) { s.qform(1, 1, 1, 0, 0, 0, 0); }},
             {"quatern", ErrorCode::not_finite, [](Sample& s) { s.qform(1, 0, not_a_number, 0, 0, 0, 0); }},
             {"qform", ErrorCode::not_finite, [](Sample& s) { s.qform(1, 0, 0, 0, 0, not_a_number, 0); }},

@@ -1,6 +1,6 @@
 """Makes tests/golden/image.safetensors and metrics.safetensors: resizes, preprocessing and metrics from the originals.
 
-Pillow's 8-bit bilinear, SciPy's zoom, PyTorch's bilinear, SAM's preprocessing, NumPy's percentile, medpy's DSC and HD95.
+Pillow's 8-bit bilinear, SciPy's zoom, PyTorch's bilinear, SAM's preprocessing, NumPy's percentile, medpy's DSC, HD95, HD and ASSD.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from medpy.metric import binary
 from model_file import write_safetensors
 from PIL import Image
 from samed_torch import upsample
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import binary_erosion, distance_transform_edt, gaussian_filter, label, zoom
 from segment_anything.utils.transforms import ResizeLongestSide
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
@@ -148,6 +148,20 @@ def class_metrics(prediction: np.ndarray, reference: np.ndarray, spacing: np.nda
     return authors, 0.0, 0.0, 1.0 if both_empty else 0.0, 0.0 if both_empty else -1.0
 
 
+NSD_TOLERANCE_MM = 1.25
+
+
+def surface_metrics(prediction: np.ndarray, reference: np.ndarray, spacing: np.ndarray) -> tuple[float, ...]:
+    """(HD, ASSD, NSD, components of the prediction) of one class, in mm; distances of an empty mask are -1."""
+    components = float(label(prediction)[1])
+    if not prediction.any() or not reference.any():
+        return -1.0, -1.0, float(prediction.any() == reference.any()), components
+    borders = [mask & ~binary_erosion(mask) for mask in (prediction, reference)]
+    distances = np.concatenate([distance_transform_edt(~to, sampling=spacing)[of] for of, to in (borders, borders[::-1])])
+    return (float(binary.hd(prediction, reference, voxelspacing=spacing)), float(binary.assd(prediction, reference, voxelspacing=spacing)),
+            float((distances <= NSD_TOLERANCE_MM).mean()), components)
+
+
 def metrics(rng: np.random.Generator) -> Arrays:
     """Volumes [d, h, w] with per-class results for classes 1..K; the last case holds all four empty combinations."""
     cases = []
@@ -175,6 +189,9 @@ def metrics(rng: np.random.Generator) -> Arrays:
         names = ("dice", "hd95_voxels", "hd95_mm", "textbook_dice", "textbook_hd95_mm")
         arrays |= {f"case{i}.prediction": predicted.astype(np.uint8), f"case{i}.reference": truth,
                    f"case{i}.spacing": steps}
+        arrays |= {f"case{i}.{name}": rows[:, column] for column, name in enumerate(names)}
+        rows = np.array([surface_metrics(predicted == k, truth == k, steps) for k in range(1, classes + 1)])
+        names = ("hd_mm", "assd_mm", "nsd", "components")
         arrays |= {f"case{i}.{name}": rows[:, column] for column, name in enumerate(names)}
     return arrays
 

@@ -8,50 +8,24 @@
 
 namespace samed::tool {
 
-namespace {
-
-constexpr int most_slices = 20, sheet_columns = 5;
-
-/// The other side of the patient.
 char opposite(char side) {
     constexpr std::string_view sides = "LRPAIS";
     std::size_t const at = sides.find(side);
-    return at == std::string_view::npos ? '?' : sides[at ^ 1];
+    return at == std::string_view::npos ? ' ' : sides[at ^ 1];
 }
 
-/// How a slice is turned for the eye, and what stands at its left and upper edge.
-struct Turn {
-    bool transpose = false, flip_rows = false, flip_columns = false;
-    char left = 0, top = 0;  // 0 = unknown
-};
+namespace {
 
 /// @param row, column  sides towards which the slice's row and column indices grow
-Turn turn_for(char row, char column) {
+SliceView view_for(char row, char column) {
     auto const upright = [](char side) { return side == 'S' || side == 'I' ? 2 : side == 'A' || side == 'P' ? 1 : 0; };
-    Turn t;
-    t.transpose = upright(column) > upright(row);
-    if (t.transpose) std::swap(row, column);
-    t.flip_rows = row == 'S' || row == 'A';
-    t.flip_columns = column == 'R' || column == 'A';
-    t.top = t.flip_rows ? row : opposite(row);
-    t.left = t.flip_columns ? column : opposite(column);
-    return t;
-}
-
-template <class T>
-ImageView<T> turned(ImageView<T> v, Turn const& t) {
-    if (t.transpose) {
-        std::swap(v.height, v.width);
-        std::swap(v.row_stride, v.column_stride);
-    }
-    if (t.flip_rows) {
-        v.data += (v.height - 1) * v.row_stride;
-        v.row_stride = -v.row_stride;
-    }
-    if (t.flip_columns) {
-        v.data += (v.width - 1) * v.column_stride;
-        v.column_stride = -v.column_stride;
-    }
+    SliceView v;
+    v.frame.transposed = upright(column) > upright(row);
+    if (v.frame.transposed) std::swap(row, column);
+    v.frame.rows_reversed = row == 'S' || row == 'A';
+    v.frame.columns_reversed = column == 'R' || column == 'A';
+    v.top = v.frame.rows_reversed ? row : opposite(row);
+    v.left = v.frame.columns_reversed ? column : opposite(column);
     return v;
 }
 
@@ -107,27 +81,39 @@ Result<RgbImage> labelled_image(Input const& input, LabelMap labels, std::vector
     return out;
 }
 
-Result<RgbImage> labelled_sheet(Volume const& volume, LabelVolume const& labels, VoxelAxis axis, std::vector<Rgb> const& colours,
-                                std::array<float, 2> window) {
-    Turn turn;
-    if (volume.geometry().directions_known()) {
-        std::string const codes = axis_codes(volume.geometry().affine);
-        char const row = codes[axis == VoxelAxis::z ? 1 : 2], column = codes[axis == VoxelAxis::x ? 1 : 0];
-        turn = turn_for(row, column);
+SliceView slice_view(Geometry const& geometry, VoxelAxis across) {
+    SliceView view;
+    if (geometry.directions_known()) {
+        std::string const codes = axis_codes(geometry.affine);
+        view = view_for(codes[across == VoxelAxis::z ? 1 : 2], codes[across == VoxelAxis::x ? 1 : 0]);
     }
-    int const total = slice_count(volume.voxels(), axis), shown = std::min(total, most_slices);
-    std::vector<RgbImage> pictures;
-    for (int i = 0; i < shown; ++i) {
-        int const index = static_cast<int>((2LL * i + 1) * total / (2 * shown));  // the middle of each of `shown` parts
-        RgbImage picture =
-            labelled(turned(slice(volume.voxels(), axis, index), turn), turned(slice(labels.voxels(), axis, index), turn), colours, window);
-        draw_letter(picture, turn.left, picture.height / 2 - 3, 2);
-        draw_letter(picture, turn.top, 2, picture.width / 2 - 2);
-        pictures.push_back(std::move(picture));
-    }
+    view.frame.across = across;
+    return view;
+}
+
+std::vector<int> shown_slices(int total, int most) {
+    int const shown = std::min(total, most);
+    std::vector<int> out;
+    for (int i = 0; i < shown; ++i)
+        out.push_back(static_cast<int>((2LL * i + 1) * total / (2 * shown)));  // the middle of each of `shown` parts
+    return out;
+}
+
+RgbImage labelled_slice(ImageView<float const> image, ImageView<std::uint8_t const> labels, SliceView const& view,
+                        std::vector<Rgb> const& colours, std::array<float, 2> window) {
+    RgbImage picture = labelled(turned(image, view.frame), turned(labels, view.frame), colours, window);
+    draw_letter(picture, view.left, picture.height / 2 - 3, 2);
+    draw_letter(picture, opposite(view.left), picture.height / 2 - 3, picture.width - 7);
+    draw_letter(picture, view.top, 2, picture.width / 2 - 2);
+    draw_letter(picture, opposite(view.top), picture.height - 9, picture.width / 2 - 2);
+    return picture;
+}
+
+Result<RgbImage> sheet_of(std::vector<RgbImage> const& pictures) {
+    constexpr int columns = 5;
     std::vector<ImageView<std::uint8_t const>> views;
     for (RgbImage const& p : pictures) views.push_back(interleaved<std::uint8_t const>(p.pixels.data(), p.height, p.width, 3));
-    return contact_sheet(views, sheet_columns);
+    return contact_sheet(views, columns);
 }
 
 }  // namespace samed::tool

@@ -303,9 +303,9 @@ void add_finetune(CLI::App& app, int& code) {
     CLI::App* const c =
         app.add_subcommand("finetune", "Train an adapter on your own labels: LoRA and mask decoder, the base stays as it is");
     c->add_option("--base", o->base, "model file of the base, without LoRA and not int8 (.safetensors)")->required();
-    c->add_option("--images", o->images, "a folder, or files: .nii, .nii.gz, .npy, .png, .jpg, .bmp")->required();
+    c->add_option("--images", o->images, "a folder, or files: volumes (.nii, .nii.gz, .nrrd, .mha), .npy, .npz, .h5, .png, .jpg, .bmp")->required();
     c->add_option("--labels", o->labels,
-                  "a folder whose files have the images' names, or as many files in the same order: .nii, .nii.gz, .npy, grey .png")
+                  "a folder whose files have the images' names, or as many files in the same order: .nii, .nii.gz, .nrrd, .mha, .npy, .npz, .h5, grey .png")
         ->required();
     c->add_option("-o,--output", o->output, "adapter to write (.safetensors); a curve as .csv and .png and the checkpoint lie beside it")
         ->required();

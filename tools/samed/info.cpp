@@ -53,6 +53,7 @@ Json recipe_json(Recipe const& r) {
     j["channels"] = channels_names[static_cast<int>(r.channels)];
     j["masks"] = mask_upscale_names[static_cast<int>(r.masks)];
     j["prompts"] = prompt_pixels_names[r.whole_pixel_prompts ? 1 : 0];
+    if (!r.axes.empty()) j["axes"] = std::string(r.axes.view());
     return j;
 }
 

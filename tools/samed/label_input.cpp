@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-
-#include <samed/io/npy.hpp>
+#include <filesystem>
 
 #include "picture.hpp"
 #include "segment_input.hpp"
@@ -16,7 +15,7 @@ namespace samed::tool {
 namespace {
 
 Result<LabelVolume> read_label_array(std::string const& path) {
-    SAMED_TRY(NpyArray const array, read_npy(path));
+    SAMED_TRY(NpyArray const array, read_named_array(path, "label"));
     std::size_t const axes = array.shape.size();
     if (axes != 2 && axes != 3)
         return fail(ErrorCode::shape_mismatch, "shape", "[h, w] or [slices, h, w]", shape_text(array.shape)).in(path);
@@ -47,11 +46,17 @@ Result<LabelVolume> read_label_picture(std::string const& path) {
 
 }  // namespace
 
+std::string case_name(std::string const& path) {
+    std::string name = std::filesystem::path(path).filename().string();
+    if (has_extension(name, ".gz")) name.resize(name.size() - 3);
+    return name.substr(0, name.rfind('.'));
+}
+
 Result<LabelVolume> read_label_volume(std::string const& path) {
-    if (is_nifti(path)) return LabelVolume::read(path);
-    if (has_extension(path, ".npy")) return read_label_array(path);
+    if (VolumeReader::knows(path)) return LabelVolume::read(path);
+    if (is_array(path)) return read_label_array(path);
     if (has_extension(path, ".png")) return read_label_picture(path);
-    return fail(ErrorCode::unsupported, "labels", ".png, .npy, .nii or .nii.gz", "another extension").in(path);
+    return fail(ErrorCode::unsupported, "labels", ".npy, .npz, .h5, .png, .nii, .nii.gz, .nrrd or .mha", "another extension").in(path);
 }
 
 template <class A, class B>

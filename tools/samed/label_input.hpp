@@ -7,7 +7,10 @@
 
 namespace samed::tool {
 
-/// Labels from .nii, .nii.gz, .npy with 2 axes [h, w] or 3 [slices, h, w], or a grey .png whose values are the labels.
+/// Name of a case: the file's without the endings that readers know.
+std::string case_name(std::string const& path);
+
+/// Labels from what VolumeReader knows, .npy, .npz ("label") or .h5 ("label") with 2 axes [h, w] or 3 [slices, h, w], or a grey .png whose values are the labels.
 /// @errors those of the readers; unsupported (another extension), shape_mismatch, out_of_range
 Result<LabelVolume> read_label_volume(std::string const& path);
 

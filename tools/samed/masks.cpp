@@ -55,7 +55,7 @@ Result<void> write_overlay(std::string const& path, Input const& input, Recipe c
 }
 
 Result<void> run(Options const& o) {
-    SAMED_TRY(Input const input, read_input(o.input, {}));
+    SAMED_TRY(Input const input, read_input(o.input));
     if (input.is_volume()) return fail(ErrorCode::invalid_argument, "input", "a 2-D image", "a volume").in(o.input);
     if (o.output == o.overlay) return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(o.output);
     SAMED_TRY(File const in, File::open(o.input));

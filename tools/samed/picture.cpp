@@ -16,4 +16,8 @@ Result<void> write_picture(std::string const& path, int height, int width, int c
     return write_png(path, height, width, channels, pixels);
 }
 
+Result<std::string> encode_picture(int height, int width, int channels, std::uint8_t const* pixels) {
+    return encode_png(height, width, channels, pixels);
+}
+
 }  // namespace samed::tool

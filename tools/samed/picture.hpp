@@ -21,4 +21,7 @@ Result<Picture> read_picture(std::string const& path);
 /// @errors those of samed::write_png
 Result<void> write_picture(std::string const& path, int height, int width, int channels, std::uint8_t const* pixels);
 
+/// The bytes of a PNG. @errors out_of_memory
+Result<std::string> encode_picture(int height, int width, int channels, std::uint8_t const* pixels);
+
 }  // namespace samed::tool

@@ -103,7 +103,7 @@ Result<void> run(Options const& o) {
     SAMED_CHECK(check(o));
     std::optional<Input> input;
     if (!o.input.empty()) {
-        SAMED_TRY(input, read_input(o.input, {}));
+        SAMED_TRY(input, read_input(o.input));
         if (input->is_volume()) return fail(ErrorCode::invalid_argument, "input", "a 2-D image", "a volume").in(o.input);
     }
     AnyOptions options;

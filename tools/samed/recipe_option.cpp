@@ -71,6 +71,9 @@ Result<void> read_member(JsonValue const& v, Recipe& r) {
         if (!v.is(Kind::integer) || v.integer < 0 || v.integer > ConfigLimits::image_size)
             return fail(ErrorCode::out_of_range, v.key, text() << "an integer of 0 to " << ConfigLimits::image_size).at(v.offset);
         r.resize_via = static_cast<int>(v.integer);
+    } else if (v.key == "axes") {
+        if (!v.is(Kind::string) || !is_axes(v.text)) return fail(ErrorCode::out_of_range, v.key, "three sides, as in RAS").at(v.offset);
+        r.axes = v.text;
     } else if (v.key == "channels") {
         SAMED_TRY(int const i, choice(v, channels_names));
         r.channels = static_cast<Channels>(i);
@@ -81,7 +84,8 @@ Result<void> read_member(JsonValue const& v, Recipe& r) {
         SAMED_TRY(int const i, choice(v, prompt_pixels_names));
         r.whole_pixel_prompts = i == 1;
     } else {
-        return fail(ErrorCode::unknown_name, v.key, "name, intensity, low, high, mean, std, resize, resize_via, channels, masks or prompts")
+        return fail(ErrorCode::unknown_name, v.key,
+                    "name, intensity, low, high, mean, std, resize, resize_via, channels, masks, prompts or axes")
             .at(v.offset);
     }
     return {};

@@ -3,31 +3,24 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
-#include <samed/any_model.hpp>
 #include <samed/image/preprocess.hpp>
-#include <samed/io/npy.hpp>
 
 #include "picture.hpp"
 #include "prompt_option.hpp"
 #include "recipe_option.hpp"
-#include "segment_labels.hpp"
+#include "segment.hpp"
 #include "tool.hpp"
 
 namespace samed::tool {
 
 namespace {
-
-struct Options {
-    std::string model, input, intensity, resize = "faithful", box, slice_axis, precision, lora = "merged";
-    std::vector<std::string> adapters, points;
-    OutputPaths outputs;
-    int threads = 0;
-    std::optional<std::int64_t> volume;
-};
 
 struct PromptOptions {
     std::vector<Point> points;
@@ -41,7 +34,7 @@ struct PromptOptions {
     }
 };
 
-Result<PromptOptions> read_prompts(Options const& o) {
+Result<PromptOptions> read_prompts(SegmentOptions const& o) {
     PromptOptions out;
     SAMED_TRY(out.points, read_points(o.points));
     if (o.box.empty()) return out;
@@ -50,7 +43,7 @@ Result<PromptOptions> read_prompts(Options const& o) {
     return out;
 }
 
-Result<Recipe> choose_recipe(Options const& o, Recipe recipe) {
+Result<Recipe> choose_recipe(SegmentOptions const& o, Recipe recipe) {
     if (!o.intensity.empty()) {
         SAMED_TRY(Recipe const other, read_recipe(o.intensity));
         recipe.intensity = other.intensity;
@@ -64,7 +57,7 @@ Result<Recipe> choose_recipe(Options const& o, Recipe recipe) {
     return recipe;
 }
 
-Result<void> segment_prompted(Options const& o, AnyModel const& model, Input const& input, Recipe recipe, Prompts const& prompts) {
+Result<void> segment_prompted(SegmentOptions const& o, AnyModel const& model, Input const& input, Recipe recipe, Prompts const& prompts) {
     if (input.is_volume())
         return fail(ErrorCode::invalid_argument, "input", "a 2-D image for a model that needs prompts", "a volume").in(o.input);
     if (prompts.empty())
@@ -95,17 +88,19 @@ Result<void> segment_prompted(Options const& o, AnyModel const& model, Input con
     return write_picture(o.outputs.labels, image.height, image.width, 1, mask);
 }
 
-Result<VoxelAxis> choose_axis(Options const& o, Input const& input) {
-    if (o.slice_axis.empty()) return input.kind == Input::Kind::nifti ? input.volume.slice_axis() : VoxelAxis::z;
-    std::size_t const at = std::string_view("xyz").find(o.slice_axis);
-    if (o.slice_axis.size() != 1 || at == std::string_view::npos)
+Result<void> check_volume_options(SegmentOptions const& o, Input const& input) {
+    if (!o.slice_axis.empty() && (o.slice_axis.size() != 1 || std::string_view("xyz").find(o.slice_axis) == std::string_view::npos))
         return fail(ErrorCode::unknown_name, "--slice-axis", "x, y or z", o.slice_axis);
-    if (!input.is_volume()) return fail(ErrorCode::invalid_argument, "--slice-axis", "a volume", "a 2-D image");
-    return static_cast<VoxelAxis>(at);
+    if (!input.is_volume()) {
+        if (o.slice_axis.empty() && !o.keep_largest && !o.fill_holes && !o.plan) return {};
+        return fail(ErrorCode::invalid_argument, o.slice_axis.empty() ? "input" : "--slice-axis", "a volume", "a 2-D image").in(o.input);
+    }
+    if (o.plan && o.adapters.size() > 1) return fail(ErrorCode::invalid_argument, "--plan", "one adapter", "several");
+    return {};
 }
 
 /// One model, or one for each of several adapters.
-Result<std::vector<AnyModel>> open_models(Options const& o) {
+Result<std::vector<AnyModel>> open_models(SegmentOptions const& o) {
     AnyOptions options;
     options.threads = o.threads;
     options.precision = o.precision;
@@ -116,40 +111,39 @@ Result<std::vector<AnyModel>> open_models(Options const& o) {
     return std::vector<AnyModel>{std::move(model)};
 }
 
-/// Percentiles are those of the whole volume.
-Result<Recipe> resolve(Recipe const& recipe, Input const& input) {
-    if (!input.is_volume()) return resolve_intensity(recipe, input.image());
-    auto const voxels = input.volume.voxels();
-    return resolve_intensity(recipe, std::span<float const>(voxels.data, voxels.count()));
-}
-
-Result<void> run(Options const& o) {
+Result<void> run(SegmentOptions const& o) {
     SAMED_TRY(PromptOptions const prompts, read_prompts(o));
     SAMED_TRY(auto const names, adapter_names(o.adapters, o.outputs));
     std::vector<OutputPaths> outputs;
     for (std::string const& name : names) outputs.push_back(o.outputs.named(name));
     if (outputs.empty()) outputs.push_back(o.outputs);
-    SAMED_TRY(Input const input, read_input(o.input, o.volume));
+    SAMED_TRY(Input input, read_input(o.input, {o.volume, o.series, true}));
     SAMED_CHECK(check_outputs(outputs, o.input, input));
-    SAMED_TRY(VoxelAxis const axis, choose_axis(o, input));
+    SAMED_CHECK(check_volume_options(o, input));
     SAMED_TRY(auto const models, open_models(o));
     if (!models[0].summary().semantic) {
         SAMED_TRY(Recipe const recipe, choose_recipe(o, models[0].summary().recipe));
         return segment_prompted(o, models[0], input, recipe, prompts.prompts());
     }
+    if (input.is_volume() && !prompts.prompts().empty())
+        return fail(ErrorCode::invalid_argument, "--point, --box", "a 2-D image", "a volume");
     std::vector<Labelling> all;
     for (std::size_t i = 0; i < models.size(); ++i) {
-        SAMED_TRY(Recipe recipe, choose_recipe(o, models[i].summary().recipe));
-        SAMED_TRY(recipe, resolve(recipe, input));
-        all.push_back({models[i], recipe, outputs[i], models.size() > 1 ? names[i] : ""});
+        SAMED_TRY(Recipe const recipe, choose_recipe(o, models[i].summary().recipe));
+        all.push_back({models[i], recipe, outputs[i], models.size() > 1 ? names[i] : "",
+                       o.adapters.empty() ? o.model : o.model + " with " + o.adapters[i]});
     }
-    return segment_labels(all, o.input, input, axis, prompts.prompts());
+    if (input.is_volume()) return segment_volume_file(o, all, std::move(input));
+    for (Labelling& one : all) {
+        SAMED_TRY(one.recipe, resolve_intensity(one.recipe, input.image()));
+    }
+    return segment_image(all, o.input, input, prompts.prompts());
 }
 
 }  // namespace
 
 void add_segment(CLI::App& app, int& code) {
-    auto const o = std::make_shared<Options>();
+    auto const o = std::make_shared<SegmentOptions>();
     CLI::App* const c = app.add_subcommand("segment", "Label an image or a volume, or cut out what a point or a box shows");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapters,
@@ -160,11 +154,26 @@ void add_segment(CLI::App& app, int& code) {
                   "merged = added to the weights (a copy of the base's q and v for each of several adapters), no time per image; live = "
                   "computed beside them: the adapter's own size in memory, a little time")
         ->capture_default_str();
-    c->add_option("input", o->input, "PNG, JPEG, BMP; .npy as [h, w] or [slices, h, w]; .nii, .nii.gz")->required();
+    c->add_option(
+         "input", o->input,
+         "PNG, JPEG, BMP; .npy, .npz, .h5 (\"image\") as [h, w] or [slices, h, w]; NIfTI, NRRD, MetaImage; a folder with a DICOM series")
+        ->required();
     c->add_option("-o,--output", o->outputs.labels,
-                  "labels, 0 = background: .nii or .nii.gz (NIfTI input; its geometry is kept byte for byte), .npy, "
+                  "labels, 0 = background: .nii or .nii.gz (in the input's space; of NIfTI, byte for byte), .npy, "
                   ".png (2-D; a prompted mask is 0 and 255)")
         ->required();
+    c->add_option("--statistics", o->outputs.statistics, "voxels, ml, intensity, box and components a class: .csv or .json (volumes)");
+    c->add_option("--report", o->outputs.report, "one .html file with slices, class toggles and statistics (volumes)");
+    c->add_option("--entropy", o->outputs.entropy, "map of the classes' entropy, 0 = sure, 1 = all alike: .nii, .nii.gz or .npy (volumes)");
+    c->add_option("--margin", o->outputs.margin, "map of the first class's probability less the second's: .nii, .nii.gz or .npy (volumes)");
+    c->add_option("--ctbl", o->outputs.colour_table, "colour table for 3D Slicer");
+    c->add_option("--itksnap", o->outputs.itksnap, "label descriptions for ITK-SNAP");
+    c->add_option("--dcmqi", o->outputs.dcmqi, "JSON for dcmqi's itkimage2segimage");
+    c->add_option("--dicom-seg", o->outputs.dicom_seg, "DICOM segmentation object, for a DICOM series as input");
+    c->add_flag("--keep-largest", o->keep_largest, "keep the largest component of each class alone (volumes)");
+    c->add_flag("--fill-holes", o->fill_holes, "fill holes that one class encloses (volumes)");
+    c->add_flag("--plan", o->plan, "print the memory that the run needs, and stop (volumes)");
+    c->add_flag("--in-memory", o->in_memory, "read a volume whole even where it could be streamed");
     c->add_option("--overlay", o->outputs.overlay, "PNG of the labels in colour; a contact sheet for volumes");
     c->add_option("--logits", o->outputs.logits, ".npy of the low-resolution logits, [slices, M, h, w]");
     c->add_option("--embedding", o->outputs.embedding, ".npy of the image embedding, [slices, channels, g, g]");
@@ -177,8 +186,13 @@ void add_segment(CLI::App& app, int& code) {
     c->add_option("--box", o->box, "x0,y0,x1,y1 in pixels");
     c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
-    c->add_option("--slice-axis", o->slice_axis, "x, y or z of the voxel grid (default: the axis of the largest spacing, else z)");
-    c->add_option("--volume", o->volume, "which volume of a 4-D NIfTI, from 0");
+    c->add_option(
+        "--slice-axis", o->slice_axis,
+        "x, y or z of the voxel grid, slices as they are stored (default: the model's axes where it has some, else the axis of the largest "
+        "spacing, else z)");
+    c->add_option("--volume", o->volume, "which volume of a 4-D file, from 0");
+    c->add_option("--series", o->series,
+                  "which series of a DICOM folder: its UID, or its number in the list that is shown without this option");
     c->footer(
         "Examples:\n  samed segment -m model.safetensors ct.nii.gz -o labels.nii.gz --overlay sheet.png\n"
         "  samed segment -m base.safetensors -a liver.safetensors -a vessels.safetensors ct.nii.gz -o labels_{adapter}.nii.gz\n"

@@ -2,6 +2,8 @@
 #include "segment_outputs.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "picture.hpp"
 #include "tool.hpp"
@@ -11,6 +13,11 @@ namespace samed::tool {
 namespace {
 
 constexpr std::string_view place = "{adapter}";
+
+constexpr std::string OutputPaths::*const members[] = {&OutputPaths::labels,    &OutputPaths::overlay,    &OutputPaths::logits,
+                                                       &OutputPaths::embedding, &OutputPaths::statistics, &OutputPaths::report,
+                                                       &OutputPaths::entropy,   &OutputPaths::margin,     &OutputPaths::colour_table,
+                                                       &OutputPaths::itksnap,   &OutputPaths::dcmqi,      &OutputPaths::dicom_seg};
 
 std::string with_name(std::string path, std::string const& name) {
     for (std::size_t at = path.find(place); at != std::string::npos; at = path.find(place, at + name.size()))
@@ -22,22 +29,45 @@ Result<void> check_labels(std::string const& path, Input const& input) {
     bool const npy = has_extension(path, ".npy"), nifti = is_nifti(path), png = has_extension(path, ".png");
     if (!npy && !nifti && !png)
         return fail(ErrorCode::unsupported, "--output", ".nii, .nii.gz, .npy or .png", "another extension").in(path);
-    if (nifti && input.kind != Input::Kind::nifti)
+    if (nifti && input.kind != Input::Kind::volume)
         return fail(ErrorCode::invalid_argument, "--output", ".npy or .png", "NIfTI, but the input has no geometry").in(path);
     if (png && input.is_volume())
         return fail(ErrorCode::invalid_argument, "--output", ".npy, .nii or .nii.gz for a volume", ".png").in(path);
     return {};
 }
 
+Result<void> check_maps(OutputPaths const& paths, Input const& input) {
+    for (std::string const* map : {&paths.entropy, &paths.margin})
+        if (!map->empty() && !has_extension(*map, ".npy") && !(is_nifti(*map) && input.kind == Input::Kind::volume))
+            return fail(ErrorCode::unsupported, "--entropy, --margin", ".npy, or .nii for a volume with geometry", "another extension")
+                .in(*map);
+    return {};
+}
+
+Result<void> check_dicom_seg(std::string const& input_path) {
+#ifdef SAMED_TOOL_DICOM_SEG
+    std::error_code code;
+    if (std::filesystem::is_directory(input_path, code)) return {};
+    return fail(ErrorCode::invalid_argument, "--dicom-seg", "a folder with a DICOM series as input", "another input").in(input_path);
+#else
+    return fail(ErrorCode::unsupported, "--dicom-seg", "a build with DCMTK", "none")
+        .in(input_path)
+        .advise("install DCMTK and GDCM and build again");
+#endif
+}
+
 }  // namespace
 
 OutputPaths OutputPaths::named(std::string const& adapter) const {
-    return {with_name(labels, adapter), with_name(overlay, adapter), with_name(logits, adapter), with_name(embedding, adapter)};
+    OutputPaths out;
+    for (auto const member : members) out.*member = with_name(this->*member, adapter);
+    return out;
 }
 
 std::vector<std::string> OutputPaths::all() const {
-    std::vector<std::string> paths{labels, overlay, logits, embedding};
-    paths.erase(std::remove(paths.begin(), paths.end(), std::string()), paths.end());
+    std::vector<std::string> paths;
+    for (auto const member : members)
+        if (!(this->*member).empty()) paths.push_back(this->*member);
     return paths;
 }
 
@@ -67,14 +97,18 @@ Result<std::vector<std::string>> adapter_names(std::vector<std::string> const& a
 }
 
 Result<void> check_outputs(std::vector<OutputPaths> const& outputs, std::string const& input_path, Input const& input) {
-    SAMED_TRY(File const in, File::open(input_path));
     std::vector<std::string> seen;
     for (OutputPaths const& paths : outputs) {
         SAMED_CHECK(check_labels(paths.labels, input));
+        SAMED_CHECK(check_maps(paths, input));
+        if (paths.for_volumes() && !input.is_volume())
+            return fail(ErrorCode::invalid_argument, "input", "a volume for statistics, reports, maps and tables", "an image")
+                .in(input_path);
+        if (!paths.dicom_seg.empty()) SAMED_CHECK(check_dicom_seg(input_path));
         for (std::string const& path : paths.all()) {
             if (std::find(seen.begin(), seen.end(), path) != seen.end())
                 return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(path);
-            if (in.is_at(path)) return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(path);
+            SAMED_CHECK(check_apart(input_path, path));
             SAMED_TRY(auto probe, AtomicFile::create(path));  // refused now rather than after the work
             seen.push_back(path);
         }
@@ -88,8 +122,8 @@ Result<SideOutputs> SideOutputs::create(OutputPaths const& paths, ModelSummary c
     if (!paths.logits.empty()) {
         SAMED_TRY(auto writer, NpyWriter::create(paths.logits, DType::f32, {slices, masks, low, low}));
         out.logits_writer_.emplace(std::move(writer));
-        out.logits_.resize(s.low_res_count());
     }
+    if (!(paths.logits + paths.entropy + paths.margin).empty()) out.logits_.resize(s.low_res_count());
     if (!paths.embedding.empty()) {
         SAMED_TRY(auto writer, NpyWriter::create(paths.embedding, DType::f32, {slices, s.embedding_channels, grid, grid}));
         out.embedding_writer_.emplace(std::move(writer));

@@ -15,10 +15,16 @@ namespace samed::tool {
 /// Files that one model of `samed segment` writes; empty = not wanted.
 struct OutputPaths {
     std::string labels, overlay, logits, embedding;
+    std::string statistics, report, entropy, margin, colour_table, itksnap, dcmqi, dicom_seg;  ///< of volumes alone
 
     /// Each path with `{adapter}` replaced.
     OutputPaths named(std::string const& adapter) const;
+    /// Those that are wanted.
     std::vector<std::string> all() const;
+    bool for_volumes() const { return !(statistics + report + entropy + margin + colour_table + itksnap + dcmqi + dicom_seg).empty(); }
+    /// What the network gives besides labels.
+    bool of_network() const { return !(logits + embedding + entropy + margin).empty(); }
+    bool pictures() const { return !(overlay + report).empty(); }
 };
 
 /// What stands for an adapter in the names of outputs: its file's name without folder and extension.
@@ -32,13 +38,14 @@ Result<std::vector<std::string>> adapter_names(std::vector<std::string> const& a
 /// @errors unsupported, invalid_argument, io_failure
 Result<void> check_outputs(std::vector<OutputPaths> const& outputs, std::string const& input_path, Input const& input);
 
-/// Embedding and logits of each slice, written as they come.
+/// Embedding and logits of each slice, written as they come; logits also for the maps of entropy and margin.
 class SideOutputs {
 public:
     /// @param masks  rows of logits a slice
     static Result<SideOutputs> create(OutputPaths const& paths, ModelSummary const& s, int slices, int masks);
 
     float* logits() { return logits_.empty() ? nullptr : logits_.data(); }
+    bool wanted() const { return !logits_.empty() || !embedding_.empty(); }
     float* embedding() { return embedding_.empty() ? nullptr : embedding_.data(); }
 
     Result<void> append_slice();

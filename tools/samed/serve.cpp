@@ -142,7 +142,7 @@ private:
             SAMED_CHECK(predictor_.load_image_embedding(embedding));
         } else {
             SAMED_TRY(std::string const path, request.string("path"));
-            SAMED_TRY(Input const input, read_input(path, {}));
+            SAMED_TRY(Input const input, read_input(path));
             if (input.is_volume()) return fail(ErrorCode::invalid_argument, "path", "a 2-D image", "a volume").in(path);
             if (auto const set = predictor_.set_image(input.image()); !set) return set.error().in(path);
         }
@@ -205,13 +205,12 @@ private:
         SAMED_CHECK(request.only({"path", "output"}));
         SAMED_TRY(std::string const path, request.string("path"));
         SAMED_TRY(std::string const output, request.string("output"));
-        SAMED_TRY(Input const input, read_input(path, {}));
+        SAMED_TRY(Input const input, read_input(path));
         bool const nifti = is_nifti(output), npy = has_extension(output, ".npy"), png = has_extension(output, ".png");
-        if (nifti ? input.kind != Input::Kind::nifti : png ? input.is_volume() : !npy)
-            return fail(ErrorCode::unsupported, "output", input.kind == Input::Kind::nifti ? ".nii, .nii.gz or .npy" : input.is_volume() ? ".npy" : ".npy or .png",
+        if (nifti ? input.kind != Input::Kind::volume : png ? input.is_volume() : !npy)
+            return fail(ErrorCode::unsupported, "output", input.kind == Input::Kind::volume ? ".nii, .nii.gz or .npy" : input.is_volume() ? ".npy" : ".npy or .png",
                         "another extension").in(output);
-        SAMED_TRY(File const in, File::open(path));
-        if (in.is_at(output)) return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(output);
+        SAMED_CHECK(check_apart(path, output));
         if (!input.is_volume()) {
             std::vector<std::uint8_t> labels(std::size_t(input.height) * input.width);
             if (auto const done = model_.segment(input.image(), {labels.data(), {input.height, input.width}}); !done) return done.error().in(path);
@@ -220,11 +219,14 @@ private:
         }
         auto const values = input.volume.voxels();
         SAMED_TRY(Recipe const recipe, resolve_intensity(model_.summary().recipe, std::span<float const>(values.data, values.count())));
-        AnyCall call;
-        call.recipe = &recipe;
-        call.slice_of_volume = true;
-        auto const labels = segment_volume(input.volume, input.kind == Input::Kind::nifti ? input.volume.slice_axis() : VoxelAxis::z,
-                                           [&](ImageView<float const> slice, int, LabelMap map) { return model_.segment(slice, map, call); });
+        VolumeOptions options;
+        options.at_once = model_.in_flight();
+        auto const labels = segment_volume(
+            input.volume, recipe,
+            [&](std::span<ImageView<float const> const> slices, std::span<int const> numbers, std::span<LabelMap const> maps) {
+                return model_.segment_each(slices, maps, recipe, true, numbers);
+            },
+            options);
         if (!labels) return labels.error().in(path);
         auto const voxels = labels->voxels();
         SAMED_CHECK(nifti ? write_labels(output, *input.volume.header(), voxels, {"samed labels", ""})

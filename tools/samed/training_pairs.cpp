@@ -6,20 +6,22 @@
 #include <iterator>
 #include <map>
 
+#include <samed/segment_volume.hpp>
+
 #include "label_input.hpp"
 
 namespace samed::tool {
 
 namespace {
 
-/// Files of a folder by their name without extension.
+/// Files of a folder by the names of their cases.
 Result<std::map<std::string, std::string>> files_by_stem(std::string const& folder) {
     std::map<std::string, std::string> found;
     std::error_code failed;
     for (std::filesystem::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
         std::string const name = at->path().filename().string();
         if (name.empty() || name[0] == '.' || !at->is_regular_file(failed)) continue;
-        std::string const stem = name.substr(0, name.find('.'));
+        std::string const stem = case_name(name);
         if (!found.emplace(stem, at->path().string()).second)
             return fail(ErrorCode::invalid_argument, stem, "one file of this name", "two that differ in their extension").in(folder);
     }
@@ -107,10 +109,10 @@ Result<std::vector<train::Example>> TrainingPairs::examples(Recipe const& recipe
         auto resolved = in.is_volume() ? resolve_intensity(recipe, std::span<float const>(volume.data, volume.count()))
                                        : resolve_intensity(recipe, in.image());
         if (!resolved) return resolved.error().in(pair.image_path);
-        VoxelAxis const axis = in.kind == Input::Kind::nifti ? in.volume.slice_axis() : VoxelAxis::z;
-        int const slices = in.is_volume() ? slice_count(volume, axis) : 1;
+        SliceFrame const frame = in.kind == Input::Kind::volume ? choose_frame(recipe, in.volume.geometry()) : SliceFrame{VoxelAxis::z};
+        int const slices = in.is_volume() ? slice_count(volume, frame.across) : 1;
         for (int i = 0; i < slices; ++i)
-            all.push_back({in.is_volume() ? slice(volume, axis, i) : in.image(), slice(labels, axis, i), *resolved, in.is_volume()});
+            all.push_back({in.is_volume() ? slice(volume, frame, i) : in.image(), slice(labels, frame, i), *resolved, in.is_volume()});
     }
     return all;
 }

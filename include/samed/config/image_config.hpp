@@ -47,6 +47,9 @@ struct Recipe {
     Resize resize = Resize::spline;
     int resize_via = 0;           ///< slices of volumes go through this size first (SAMed: 224); 0 = straight
     Channels channels = Channels::repeat;
+    /// Sides of the patient towards which columns, rows and slices grew in training ("RAS"): volumes are turned that way and their
+    /// labels back. Empty: slices are taken as they are stored.
+    FixedText<4> axes = "";
     MaskUpscale masks = MaskUpscale::logits;
     bool whole_pixel_prompts = false;  ///< coordinates are cut to whole pixels of the network's input (LiteMedSAM)
 };

@@ -32,8 +32,20 @@ inline std::optional<Recipe> named_recipe(std::string_view name) {
         r.intensity = Intensity::clip;
         r.low = 10;
         r.high = 130;
+        r.axes = "RAS";
         return r;
     }
+    struct Window {
+        std::string_view name;
+        float low, high;
+    };
+    for (Window const w : {Window{"soft_tissue", -160, 240}, Window{"lung", -1350, 150}, Window{"bone", -500, 1300}, Window{"brain_ct", 0, 80}})
+        if (name == w.name) {  // Hounsfield units: centre and width 40/400, -600/1500, 400/1800, 40/80
+            r.intensity = Intensity::clip;
+            r.low = w.low;
+            r.high = w.high;
+            return r;
+        }
     if (name == "med_sam") {  // 8-bit images; CT after a window
         r.intensity = Intensity::min_max;
         r.resize = Resize::stretch_cubic;
@@ -63,6 +75,7 @@ inline std::optional<Recipe> named_recipe(std::string_view name) {
 }
 
 /// For messages.
-inline constexpr char recipe_names[] = "samed_ct, sam, efficient_sam, med_sam, lite_med_sam, brain_t1, mr or none";
+inline constexpr char recipe_names[] =
+    "samed_ct, soft_tissue, lung, bone, brain_ct, sam, efficient_sam, med_sam, lite_med_sam, brain_t1, mr or none";
 
 }  // namespace samed

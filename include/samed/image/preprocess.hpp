@@ -268,6 +268,31 @@ inline Result<Recipe> resolve_intensity(Recipe const& recipe, ImageView<float co
     return resolve_intensity(recipe, std::span<float const>(values.data(), values.size()));
 }
 
+/// Bytes that `preprocess` holds in its scratch for an image of this size.
+inline std::size_t preprocess_bytes(int height, int width, int channels, Recipe const& recipe, int image_size, bool slice_of_volume) {
+    std::size_t const values = static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
+    std::size_t bytes = values * sizeof(float);
+    if (recipe.resize != Resize::spline) {
+        bool const fits = keeps_aspect(recipe.resize);
+        int const h = fits ? longest_side(height, height, width, image_size) : image_size;
+        int const w = fits ? longest_side(width, height, width, image_size) : image_size;
+        std::size_t const resized = static_cast<std::size_t>(h) * static_cast<std::size_t>(w) * static_cast<std::size_t>(channels);
+        bytes += values + resized;
+        if (h == 0 || w == 0) return bytes;
+        switch (recipe.resize) {
+            case Resize::stretch: return bytes + resized * sizeof(float);
+            case Resize::longest_side_area:
+                return bytes + static_cast<std::size_t>(width) * static_cast<std::size_t>(channels) * sizeof(double);
+            case Resize::stretch_cubic: return bytes + cubic_resize_scratch(height, width, h, w) * sizeof(double);
+            default: return bytes + pillow_resize_scratch(height, width, channels, h, w) * sizeof(std::int32_t);
+        }
+    }
+    int const via = slice_of_volume ? recipe.resize_via : 0;
+    std::size_t const first = spline_zoom_scratch(height, width, via > 0 ? via : image_size);
+    std::size_t const second = via > 0 ? spline_zoom_scratch(via, via, image_size) : 0;
+    return bytes + std::max(first, second) * sizeof(double) + static_cast<std::size_t>(via) * static_cast<std::size_t>(via) * sizeof(float);
+}
+
 /// The network's input from the caller's pixels: intensity, resize, (x - mean) / std, channels.
 ///
 /// All resizes but `spline` take 8 bits, as their authors do: with `Intensity::none` the values must lie in 0..255 and are rounded to whole

@@ -16,7 +16,8 @@
 
 namespace samed {
 
-/// A file read as its content, whether stored plain or as gzip (RFC 1952, any number of members; told apart by the first two bytes).
+/// A file read as its content, whether stored plain or as gzip (RFC 1952, any number of members; told apart by the first two bytes),
+/// or the part of a file behind a header, also as zlib's stream (RFC 1950).
 /// Nothing is inflated beyond what is asked for, so a caller that knows how much it wants cannot be bombed. Not for several threads.
 /// Needs zlib: link `samed::io`.
 class GzipFile {
@@ -24,13 +25,28 @@ public:
     /// Deflate cannot shrink further than this (RFC 1951: 258 bytes in two bits, and block headers).
     static constexpr std::uint64_t max_ratio = 1040;
 
+    /// How the content is stored.
+    enum class Coding { plain, gzip, zlib };
+
     /// @errors io_failure, out_of_memory
     static Result<GzipFile> open(std::string path) {
-        GzipFile f;
-        SAMED_TRY(f.file_, File::open(std::move(path)));
+        SAMED_TRY(auto file, File::open(std::move(path)));
         unsigned char magic[2] = {};
-        if (f.file_.size() >= 2) SAMED_CHECK(f.file_.read_at(0, magic, 2));
-        if (magic[0] != 0x1f || magic[1] != 0x8b) return f;
+        if (file.size() >= 2) SAMED_CHECK(file.read_at(0, magic, 2));
+        bool const zipped = magic[0] == 0x1f && magic[1] == 0x8b;
+        return open_part(std::move(file), 0, zipped ? Coding::gzip : Coding::plain);
+    }
+
+    /// The content from byte `start` to the end, coded as a header before it said.
+    /// @errors truncated (`start` lies behind the end), out_of_memory
+    static Result<GzipFile> open_part(File file, std::uint64_t start, Coding coding) {
+        if (start > file.size())
+            return fail(ErrorCode::truncated, "data", text() << "from byte " << start, text() << file.size() << " bytes").in(file.path());
+        GzipFile f;
+        f.file_ = std::move(file);
+        f.start_ = start;
+        f.coding_ = coding;
+        if (coding == Coding::plain) return f;
         SAMED_TRY(f.input_, Buffer<unsigned char>::allocate(piece_bytes));
         SAMED_CHECK(f.rewind());
         return f;
@@ -42,15 +58,19 @@ public:
 
     /// The most bytes that the content can have: exact for a plain file.
     std::uint64_t max_content_bytes() const {
-        if (!compressed()) return file_.size();
-        return file_.size() > std::numeric_limits<std::uint64_t>::max() / max_ratio ? std::numeric_limits<std::uint64_t>::max()
-                                                                                  : file_.size() * max_ratio;
+        std::uint64_t const stored = file_.size() - start_;
+        if (!compressed()) return stored;
+        return stored > std::numeric_limits<std::uint64_t>::max() / max_ratio ? std::numeric_limits<std::uint64_t>::max()
+                                                                             : stored * max_ratio;
     }
 
     /// Reads exactly `bytes` bytes of content at `offset`. In a gzip file, going back starts again from the first member.
     /// @errors truncated, bad_format, io_failure, out_of_memory
     Result<void> read_at(std::uint64_t offset, void* out, std::size_t bytes) {
-        if (!compressed()) return file_.read_at(offset, out, bytes);
+        if (!compressed()) {
+            if (offset > max_content_bytes()) return file_.read_at(offset, out, bytes);  // says truncated; the sum below cannot overflow
+            return file_.read_at(start_ + offset, out, bytes);
+        }
         if (offset < position_) SAMED_CHECK(rewind());
         SAMED_CHECK(skip(offset - position_));
         return inflate_exactly(static_cast<unsigned char*>(out), bytes);
@@ -82,11 +102,12 @@ private:
 
     Result<void> rewind() {
         std::unique_ptr<::z_stream> fresh(new (std::nothrow)::z_stream{});
-        // 16: expect a gzip header, not zlib's.
-        if (!fresh || ::inflateInit2(fresh.get(), 16 + MAX_WBITS) != Z_OK)
+        int const bits = coding_ == Coding::gzip ? 16 + MAX_WBITS : MAX_WBITS;  // 16: expect a gzip header, not zlib's
+        if (!fresh || ::inflateInit2(fresh.get(), bits) != Z_OK)
             return fail(ErrorCode::out_of_memory, "gzip", "memory of zlib", "refused").in(path());
         stream_.reset(fresh.release());
-        file_offset_ = position_ = 0;
+        file_offset_ = start_;
+        position_ = 0;
         ended_ = false;
         return {};
     }
@@ -142,7 +163,7 @@ private:
     /// Behind a member: another one, zeros to the end (tapes pad so), or the end. Anything else is damage.
     Result<void> next_member() {
         if (stream_->avail_in == 0) SAMED_CHECK(refill());
-        if (stream_->avail_in > 0 && *stream_->next_in == 0x1f) {
+        if (coding_ == Coding::gzip && stream_->avail_in > 0 && *stream_->next_in == 0x1f) {
             ::inflateReset(stream_.get());
             return {};
         }
@@ -170,6 +191,8 @@ private:
     File file_;
     Buffer<unsigned char> input_;
     std::unique_ptr<::z_stream, End> stream_;
+    Coding coding_ = Coding::plain;
+    std::uint64_t start_ = 0;        ///< where the content begins in the file
     std::uint64_t file_offset_ = 0;  ///< next byte of the file to read
     std::uint64_t position_ = 0;     ///< bytes of content handed out
     bool ended_ = false;

@@ -235,6 +235,18 @@ inline bool starts_with(ImageBytes b, std::string_view magic) {
     return image;
 }
 
+/// The bytes of a PNG.
+/// @param pixels  [H, W, channels], 1 or 3 channels
+/// @errors out_of_memory
+[[maybe_unused]] static Result<std::string> encode_png(int height, int width, int channels, std::uint8_t const* pixels) {
+    int size = 0;
+    unsigned char* const png = ::stbi_write_png_to_mem(pixels, width * channels, width, height, channels, &size);
+    if (png == nullptr) return fail(ErrorCode::out_of_memory, "picture", "memory for the PNG", "allocation refused");
+    std::string bytes(reinterpret_cast<char const*>(png), static_cast<std::size_t>(size));
+    std::free(png);
+    return bytes;
+}
+
 /// Writes a PNG that appears whole or not at all.
 /// @param pixels  [H, W, channels], 1 or 3 channels
 /// @errors invalid_argument, too_large, io_failure, out_of_memory
@@ -245,17 +257,10 @@ inline bool starts_with(ImageBytes b, std::string_view magic) {
             .in(path);
     if (static_cast<std::int64_t>(height) * width > std::int64_t{1} << 27)
         return fail(ErrorCode::too_large, "picture", "at most 2^27 pixels", text() << height << " x " << width).in(path);
-    int size = 0;
-    unsigned char* const png = ::stbi_write_png_to_mem(pixels, width * channels, width, height, channels, &size);
-    if (png == nullptr) return fail(ErrorCode::out_of_memory, "picture", "memory for the PNG", "allocation refused").in(path);
-    auto const write = [&]() -> Result<void> {
-        SAMED_TRY(auto file, AtomicFile::create(path));
-        SAMED_CHECK(file.write(png, static_cast<std::size_t>(size)));
-        return file.commit();
-    };
-    auto const written = write();
-    std::free(png);
-    return written;
+    SAMED_TRY(auto const png, encode_png(height, width, channels, pixels));
+    SAMED_TRY(auto file, AtomicFile::create(path));
+    SAMED_CHECK(file.write(png));
+    return file.commit();
 }
 
 }  // namespace samed

@@ -3,20 +3,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
-#include <samed/core/view.hpp>
-#include <samed/io/gzip.hpp>
 #include <samed/io/nifti_header.hpp>
+#include <samed/io/voxel_file.hpp>
 
 namespace samed {
 
@@ -27,195 +24,71 @@ public:
     /// Reads the header and checks that the file can hold the voxels that it declares; no voxel is read.
     /// @errors io_failure, truncated, bad_format, unsupported, out_of_range, not_finite, too_large, out_of_memory
     static Result<NiftiFile> open(std::string path) {
+        SAMED_TRY(auto file, GzipFile::open(std::move(path)));
+        auto const header = read_header(file);
+        if (!header) return header.error().in(file.path());
         NiftiFile f;
-        SAMED_TRY(f.file_, GzipFile::open(std::move(path)));
-        Result<void> const read = f.read_header();
-        if (!read) return read.error().in(f.path());
+        f.header_ = *header;
+        SAMED_TRY(f.voxels_, VoxelFile::open(std::move(file), *header));
         return f;
     }
 
-    std::string const& path() const { return file_.path(); }
+    std::string const& path() const { return voxels_.path(); }
     NiftiHeader const& header() const { return header_; }
-    bool compressed() const { return file_.compressed(); }
-    /// Whether an output named `other` would replace this file.
-    bool is_at(std::string const& other) const { return file_.is_at(other); }
+    bool compressed() const { return voxels_.compressed(); }
+    bool is_at(std::string const& other) const { return voxels_.is_at(other); }
+    VoxelFile& voxels() { return voxels_; }
 
-    /// Scaled values of the planes [first, first + out.size(0)) of one volume. In a gzip file ascending planes cost one pass,
-    /// going back starts again; the checksum is not compared.
-    /// @param out     [planes, y, x]
-    /// @param volume  which one of a file with a fourth dimension; such a file needs it
-    /// @errors unsupported (4-D without `volume`), out_of_range, not_finite (a voxel), truncated, bad_format, io_failure, out_of_memory
+    /// As VoxelFile has them.
     Result<void> read_planes(int first, ViewN<float, 3> out, std::optional<std::int64_t> volume = {}) {
-        Result<void> const read = read_any(first, out, volume);
-        return read ? read : read.error().in(path());
+        return voxels_.read_planes(first, out, volume);
     }
-
-    /// A whole volume, scaled; a gzip file is read to its end and its checksum compared.
-    /// @param out  [z, y, x]
-    /// @errors as read_planes, and too_large (a gzip file with much more than it declares)
-    Result<void> read_volume(ViewN<float, 3> out, std::optional<std::int64_t> volume = {}) { return read_whole(out, volume); }
-
-    /// A whole volume of labels: every scaled value must be a whole number of 0..255.
-    /// @param out  [z, y, x]
-    /// @errors as read_volume; out_of_range for a value that is no label
-    Result<void> read_labels(ViewN<std::uint8_t, 3> out, std::optional<std::int64_t> volume = {}) { return read_whole(out, volume); }
+    Result<void> read_volume(ViewN<float, 3> out, std::optional<std::int64_t> volume = {}) { return voxels_.read_volume(out, volume); }
+    Result<void> read_labels(ViewN<std::uint8_t, 3> out, std::optional<std::int64_t> volume = {}) {
+        return voxels_.read_labels(out, volume);
+    }
 
 private:
-    Result<void> read_header() {
+    static Result<NiftiHeader> read_header(GzipFile& file) {
         std::byte start[NiftiHeader::max_bytes];
-        SAMED_CHECK(file_.read_at(0, start, 4));
+        SAMED_CHECK(file.read_at(0, start, 4));
         SAMED_TRY(std::size_t const bytes, NiftiHeader::expected_bytes(std::span(start).first<4>()));
-        SAMED_CHECK(file_.read_at(4, start + 4, bytes - 4));
-        SAMED_TRY(header_, NiftiHeader::parse(std::span(start).first(bytes)));
-        if (header_.data_end() > file_.max_content_bytes())
-            return fail(ErrorCode::truncated, "voxels", text() << header_.data_end() << " bytes",
-                        text() << (compressed() ? "room for " : "") << file_.max_content_bytes())
-                .at(file_.compressed() ? Error::no_offset : file_.max_content_bytes());
-        return {};
+        SAMED_CHECK(file.read_at(4, start + 4, bytes - 4));
+        return NiftiHeader::parse(std::span(start).first(bytes));
     }
 
-    template <class T>
-    Result<void> read_whole(ViewN<T, 3> out, std::optional<std::int64_t> volume) {
-        Result<void> read;
-        if (out.size(0) != header_.size[2])
-            read = size_differs(out.size(0), out.size(1), out.size(2));
-        else
-            read = read_any(0, out, volume);
-        if (read && compressed()) {
-            // Padding behind the data is harmless, a stream without end is not.
-            constexpr std::uint64_t padding_bytes = std::uint64_t{1} << 20;
-            read = file_.read_at(header_.data_end(), nullptr, 0);
-            if (read) read = file_.check_end(padding_bytes);
-        }
-        return read ? read : read.error().in(path());
-    }
-
-    Error size_differs(int planes, int rows, int columns) const {
-        return fail(ErrorCode::invalid_argument, "out", text() << header_.size[2] << " x " << header_.size[1] << " x " << header_.size[0],
-                    text() << planes << " x " << rows << " x " << columns);
-    }
-
-    template <class T>
-    Result<void> read_any(int first, ViewN<T, 3> out, std::optional<std::int64_t> volume) {
-        int const planes = out.size(0);
-        if (out.size(1) != header_.size[1] || out.size(2) != header_.size[0]) return size_differs(planes, out.size(1), out.size(2));
-        if (first < 0 || planes < 0 || planes > header_.size[2] - first)
-            return fail(ErrorCode::out_of_range, "planes", text() << "within 0.." << header_.size[2],
-                        text() << first << " to " << std::int64_t{first} + planes);
-        if (!volume && header_.volumes > 1)
-            return fail(ErrorCode::unsupported, "dim", "one 3-D volume", text() << header_.volumes << " volumes")
-                .advise("choose one by its number, from 0");
-        std::int64_t const chosen = volume.value_or(0);
-        if (chosen < 0 || chosen >= header_.volumes)
-            return fail(ErrorCode::out_of_range, "volume", text() << "0 to " << header_.volumes - 1, text() << chosen);
-        std::uint64_t const start = header_.data_offset + static_cast<std::uint64_t>(chosen) * header_.volume_bytes();
-        std::uint64_t const skipped = static_cast<std::uint64_t>(first) * header_.plane_voxels();
-        return read_voxels(start, skipped, std::span<T>(out.data, out.count()));
-    }
-
-    template <class T>
-    Result<void> read_voxels(std::uint64_t start, std::uint64_t skipped, std::span<T> out) {
-        switch (header_.type) {
-            case DType::u8: return read_typed<std::uint8_t>(start, skipped, out);
-            case DType::i8: return read_typed<std::int8_t>(start, skipped, out);
-            case DType::u16: return read_typed<std::uint16_t>(start, skipped, out);
-            case DType::i16: return read_typed<std::int16_t>(start, skipped, out);
-            case DType::u32: return read_typed<std::uint32_t>(start, skipped, out);
-            case DType::i32: return read_typed<std::int32_t>(start, skipped, out);
-            case DType::u64: return read_typed<std::uint64_t>(start, skipped, out);
-            case DType::i64: return read_typed<std::int64_t>(start, skipped, out);
-            case DType::f32: return read_typed<float>(start, skipped, out);
-            default: return read_typed<double>(start, skipped, out);
-        }
-    }
-
-    template <class Stored, class T>
-    Result<void> read_typed(std::uint64_t start, std::uint64_t skipped, std::span<T> out) {
-        constexpr std::size_t piece_voxels = 4096;
-        alignas(8) std::byte piece[piece_voxels * sizeof(Stored)];
-        for (std::size_t done = 0; done < out.size();) {
-            std::size_t const n = std::min(piece_voxels, out.size() - done);
-            std::uint64_t const at = start + (skipped + done) * sizeof(Stored);
-            SAMED_CHECK(file_.read_at(at, piece, n * sizeof(Stored)));
-            auto const to = out.subspan(done, n);
-            std::size_t const bad = header_.swapped() ? convert<Stored, true>(piece, to) : convert<Stored, false>(piece, to);
-            if (bad < n) return bad_voxel<T>(skipped + done + bad, stored<Stored>(piece, bad)).at(at + bad * sizeof(Stored));
-            done += n;
-        }
-        return {};
-    }
-
-    template <class Stored>
-    double stored(std::byte const* piece, std::size_t i) const {
-        return scale(static_cast<double>(detail::load_number<Stored>(piece + i * sizeof(Stored), header_.swapped())));
-    }
-    double scale(double value) const { return value * header_.slope + header_.intercept; }
-
-    /// Index of the first voxel that does not fit, or the count.
-    template <class Stored, bool Swap, class T>
-    std::size_t convert(std::byte const* piece, std::span<T> out) const {
-        bool const scaled = header_.scaled();
-        bool good = true;
-        auto const fits = [](T to, [[maybe_unused]] double from) {
-            if constexpr (std::is_same_v<T, float>) return std::abs(to) <= std::numeric_limits<float>::max();
-            else return static_cast<double>(to) == from;
-        };
-        auto const narrow = [](double from) {
-            if constexpr (std::is_same_v<T, float>) return static_cast<float>(from);
-            else return static_cast<T>(from >= 0 && from <= 255 ? from : 0);
-        };
-        auto const value = [&](std::size_t i) {
-            auto const from = static_cast<double>(detail::load_number<Stored, Swap>(piece + i * sizeof(Stored)));
-            return scaled ? scale(from) : from;
-        };
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            double const from = value(i);
-            out[i] = narrow(from);
-            good &= fits(out[i], from);
-        }
-        if (good) return out.size();
-        std::size_t i = 0;
-        while (fits(out[i], value(i))) ++i;
-        return i;
-    }
-
-    template <class T>
-    Error bad_voxel(std::uint64_t index, double found) const {
-        auto const nx = static_cast<std::uint64_t>(header_.size[0]), ny = static_cast<std::uint64_t>(header_.size[1]);
-        bool const labels = !std::is_same_v<T, float>;
-        return fail(labels ? ErrorCode::out_of_range : ErrorCode::not_finite,
-                    FixedText<96>() << "voxel (" << index % nx << ", " << index / nx % ny << ", " << index / nx / ny << ")",
-                    labels ? "a label, a whole number of 0 to 255" : "a finite number within f32", detail::real_text(found));
-    }
-
-    GzipFile file_;
+    VoxelFile voxels_;
     NiftiHeader header_;
 };
 
-/// Options of `write_labels`.
-struct NiftiLabelText {
+/// Texts of an output file.
+struct NiftiText {
     std::string_view description = "samed labels";  ///< header field `descrip`, at most 79 bytes count
     std::string_view comment = {};                  ///< label table or other text, stored as a header extension (code 6) when not empty
 };
 
 namespace detail {
 
-/// Header of a u8 label volume with the geometry of `like`: the same version, byte order and geometry bytes. Free texts, timing and
+/// Header of a label volume (u8) or a map (f32) with the geometry of `like`: the same version, byte order and geometry bytes. Free texts, timing and
 /// statistics of the input stay behind, they may name the patient.
-inline std::array<std::byte, NiftiHeader::max_bytes> label_header(NiftiHeader const& like, NiftiLabelText const& texts,
-                                                                  std::uint64_t data_offset) {
+inline std::array<std::byte, NiftiHeader::max_bytes> output_header(NiftiHeader const& like, DType type, NiftiText const& texts,
+                                                                   std::uint64_t data_offset) {
     auto const& at = nifti_layout[like.version - 1];
     bool const v1 = like.version == 1, swap = like.swapped();
     std::size_t const real = v1 ? 4 : 8, integer = v1 ? 2 : 4, count = v1 ? 2 : 8;
     std::array<std::byte, NiftiHeader::max_bytes> to{};
     auto const keep = [&](std::size_t from, std::size_t bytes) { std::copy_n(&like.bytes[from], bytes, &to[from]); };
     auto const put_real = [&](std::size_t offset, double value) {
-        if (v1) store_number(&to[offset], static_cast<float>(value), swap);
-        else store_number(&to[offset], value, swap);
+        if (v1)
+            store_number(&to[offset], static_cast<float>(value), swap);
+        else
+            store_number(&to[offset], value, swap);
     };
     auto const put_dim = [&](std::size_t index, int value) {
-        if (v1) store_number(&to[at.dim + count * index], static_cast<std::int16_t>(value), swap);
-        else store_number(&to[at.dim + count * index], std::int64_t{value}, swap);
+        if (v1)
+            store_number(&to[at.dim + count * index], static_cast<std::int16_t>(value), swap);
+        else
+            store_number(&to[at.dim + count * index], std::int64_t{value}, swap);
     };
 
     keep(0, 4);  // sizeof_hdr
@@ -228,64 +101,109 @@ inline std::array<std::byte, NiftiHeader::max_bytes> label_header(NiftiHeader co
     keep(at.quatern_b, at.after_srow - at.quatern_b);  // quaternion, offset, srow
 
     for (std::size_t i = 0; i < 8; ++i) put_dim(i, i == 0 ? 3 : i <= 3 ? like.size[i - 1] : 1);
-    store_number(&to[at.datatype], std::int16_t{2}, swap);
-    store_number(&to[at.bitpix], std::int16_t{8}, swap);
+    bool const labels = type == DType::u8;
+    store_number(&to[at.datatype], static_cast<std::int16_t>(labels ? 2 : 16), swap);
+    store_number(&to[at.bitpix], static_cast<std::int16_t>(labels ? 8 : 32), swap);
+    int const intent = labels ? 1002 : 0;  // NIFTI_INTENT_LABEL
     put_real(at.scl_slope, 1);
     if (v1) {
         put_real(at.vox_offset, static_cast<double>(data_offset));
-        store_number(&to[at.intent_code], std::int16_t{1002}, swap);  // NIFTI_INTENT_LABEL
+        store_number(&to[at.intent_code], static_cast<std::int16_t>(intent), swap);
     } else {
         store_number(&to[at.vox_offset], static_cast<std::int64_t>(data_offset), swap);
-        store_number(&to[at.intent_code], std::int32_t{1002}, swap);
+        store_number(&to[at.intent_code], std::int32_t{intent}, swap);
     }
     auto const letters = std::as_bytes(std::span(texts.description));
     std::copy_n(letters.begin(), std::min<std::size_t>(letters.size(), 79), &to[at.descrip]);
     return to;
 }
 
-inline bool ends_with_gz(std::string_view path) { return path.size() > 3 && path.substr(path.size() - 3) == ".gz"; }
+inline bool ends_with_gz(std::string_view path) {
+    return path.size() > 3 && path.substr(path.size() - 3) == ".gz";
+}
 
 }  // namespace detail
 
-/// Writes labels as an unsigned 8-bit volume in the space of `like`: version, byte order, sform, qform, pixdim[0..3] and units are the
-/// input's own bytes. A path that ends in `.gz` is compressed. The file appears whole or not at all.
+/// Writes labels (u8) or a map (f32) in the space of `like`, in pieces, so that they need not be in memory at once: version, byte
+/// order, sform, qform, pixdim[0..3] and units are the input's own bytes. A path that ends in `.gz` is compressed. The file appears
+/// whole or not at all.
+class NiftiWriter {
+public:
+    /// @errors io_failure, out_of_memory, too_large (a comment of 1 MiB or more)
+    static Result<NiftiWriter> create(std::string path, NiftiHeader const& like, DType type, NiftiText const& texts = {}) {
+        SAMED_ASSERT(type == DType::u8 || type == DType::f32);
+        if (texts.comment.size() >= (std::size_t{1} << 20))
+            return fail(ErrorCode::too_large, "comment", "less than 1 MiB", text() << texts.comment.size() << " bytes").in(path);
+        // Extension: a marker of 4 bytes, then size (a multiple of 16), code and text.
+        std::size_t const extension_bytes = texts.comment.empty() ? 0 : (8 + texts.comment.size() + 15) / 16 * 16;
+        std::string extension(4 + extension_bytes, '\0');
+        if (extension_bytes > 0) {
+            extension[0] = 1;
+            auto* const head = reinterpret_cast<std::byte*>(extension.data() + 4);
+            detail::store_number(head, static_cast<std::int32_t>(extension_bytes), like.swapped());
+            detail::store_number(head + 4, std::int32_t{6}, like.swapped());
+            texts.comment.copy(extension.data() + 12, texts.comment.size());
+        }
+        auto const header = detail::output_header(like, type, texts, like.size_bytes() + extension.size());
+
+        NiftiWriter w;
+        w.left_ = like.volume_voxels() * static_cast<std::size_t>(size_bytes(type));
+        w.swapped_ = type == DType::f32 && like.swapped();
+        SAMED_TRY(auto file, AtomicFile::create(path));
+        w.file_ = std::make_unique<AtomicFile>(std::move(file));
+        if (detail::ends_with_gz(path)) {
+            SAMED_TRY(auto gzip, GzipWriter::open(*w.file_));
+            w.gzip_ = std::make_unique<GzipWriter>(std::move(gzip));
+        }
+        SAMED_CHECK(w.write(header.data(), like.size_bytes()));
+        SAMED_CHECK(w.write(extension.data(), extension.size()));
+        return w;
+    }
+
+    /// The next voxels, x fastest. @errors io_failure
+    Result<void> append(std::uint8_t const* labels, std::size_t count) { return append_bytes(labels, count); }
+    Result<void> append(float const* values, std::size_t count) {
+        if (!swapped_) return append_bytes(values, count * sizeof(float));
+        for (std::size_t i = 0; i < count; ++i) {
+            std::byte raw[sizeof(float)];
+            detail::store_number(raw, values[i], true);
+            SAMED_CHECK(append_bytes(raw, sizeof raw));
+        }
+        return {};
+    }
+    /// @errors io_failure, invalid_argument (fewer values than voxels)
+    Result<void> commit() {
+        if (left_ != 0) return fail(ErrorCode::invalid_argument, "voxels", "all", text() << left_ << " bytes too few").in(file_->path());
+        if (gzip_) SAMED_CHECK(gzip_->finish());
+        return file_->commit();
+    }
+
+private:
+    Result<void> append_bytes(void const* data, std::size_t bytes) {
+        SAMED_ASSERT(bytes <= left_);
+        left_ -= bytes;
+        return write(data, bytes);
+    }
+    Result<void> write(void const* data, std::size_t bytes) { return gzip_ ? gzip_->write(data, bytes) : file_->write(data, bytes); }
+
+    std::unique_ptr<AtomicFile> file_;  // the gzip stream holds its address
+    std::unique_ptr<GzipWriter> gzip_;
+    std::size_t left_ = 0;
+    bool swapped_ = false;
+};
+
+/// Labels in one call.
 /// @param labels  [z, y, x], the sizes of `like`
-/// @errors invalid_argument (sizes), io_failure, out_of_memory, too_large (a comment of 1 MiB or more)
+/// @errors as above, and invalid_argument (sizes)
 inline Result<void> write_labels(std::string path, NiftiHeader const& like, ViewN<std::uint8_t const, 3> labels,
-                                 NiftiLabelText const& texts = {}) {
+                                 NiftiText const& texts = {}) {
     if (labels.size(0) != like.size[2] || labels.size(1) != like.size[1] || labels.size(2) != like.size[0])
         return fail(ErrorCode::invalid_argument, "labels", text() << like.size[2] << " x " << like.size[1] << " x " << like.size[0],
                     text() << labels.size(0) << " x " << labels.size(1) << " x " << labels.size(2))
             .in(path);
-    if (texts.comment.size() >= (std::size_t{1} << 20))
-        return fail(ErrorCode::too_large, "comment", "less than 1 MiB", text() << texts.comment.size() << " bytes").in(path);
-
-    // Extension: a marker of 4 bytes, then size (a multiple of 16), code and text.
-    std::size_t const extension_bytes = texts.comment.empty() ? 0 : (8 + texts.comment.size() + 15) / 16 * 16;
-    std::string extension(4 + extension_bytes, '\0');
-    if (extension_bytes > 0) {
-        extension[0] = 1;
-        auto* const head = reinterpret_cast<std::byte*>(extension.data() + 4);
-        detail::store_number(head, static_cast<std::int32_t>(extension_bytes), like.swapped());
-        detail::store_number(head + 4, std::int32_t{6}, like.swapped());
-        texts.comment.copy(extension.data() + 12, texts.comment.size());
-    }
-    auto const header = detail::label_header(like, texts, like.size_bytes() + extension.size());
-
-    SAMED_TRY(auto file, AtomicFile::create(path));
-    auto const write_all = [&](auto& to) -> Result<void> {
-        SAMED_CHECK(to.write(header.data(), like.size_bytes()));
-        SAMED_CHECK(to.write(extension.data(), extension.size()));
-        return to.write(labels.data, labels.count());
-    };
-    if (detail::ends_with_gz(path)) {
-        SAMED_TRY(auto gzip, GzipWriter::open(file));
-        SAMED_CHECK(write_all(gzip));
-        SAMED_CHECK(gzip.finish());
-    } else {
-        SAMED_CHECK(write_all(file));
-    }
-    return file.commit();
+    SAMED_TRY(auto writer, NiftiWriter::create(std::move(path), like, DType::u8, texts));
+    SAMED_CHECK(writer.append(labels.data, labels.count()));
+    return writer.commit();
 }
 
 }  // namespace samed

@@ -3,51 +3,17 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
-#include <charconv>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
-#include <type_traits>
 
-#include <samed/core/result.hpp>
-#include <samed/core/types.hpp>
+#include <samed/io/voxel_layout.hpp>
 
 namespace samed {
 
 namespace detail {
-
-template <class T, bool Swap>
-T load_number(std::byte const* p) {
-    using Bits = std::conditional_t<
-        sizeof(T) == 1, std::uint8_t,
-        std::conditional_t<sizeof(T) == 2, std::uint16_t, std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>>;
-    Bits bits = 0;
-    std::memcpy(&bits, p, sizeof(T));
-    if constexpr (Swap && sizeof(T) == 2) bits = __builtin_bswap16(bits);
-    if constexpr (Swap && sizeof(T) == 4) bits = __builtin_bswap32(bits);
-    if constexpr (Swap && sizeof(T) == 8) bits = __builtin_bswap64(bits);
-    return std::bit_cast<T>(bits);
-}
-
-template <class T>
-T load_number(std::byte const* p, bool swap) {
-    return swap ? load_number<T, true>(p) : load_number<T, false>(p);
-}
-
-template <class T>
-void store_number(std::byte* p, T value, bool swap) {
-    std::memcpy(p, &value, sizeof(T));
-    if (swap) std::reverse(p, p + sizeof(T));
-}
-
-inline FixedText<160> real_text(double value) {
-    char digits[40];
-    auto const end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    return std::string_view(digits, std::min(static_cast<std::size_t>(end - digits), sizeof digits));  // GCC 11 cannot see the bound
-}
 
 /// Where the fields of a header lie. NIfTI-1 stores reals as f32, sizes and codes as i16; NIfTI-2 f64, i64 and i32.
 struct NiftiLayout {
@@ -67,19 +33,11 @@ inline constexpr NiftiLayout nifti_layout[2] = {
 
 /// Facts of a NIfTI-1 or NIfTI-2 header, with the header's own bytes, so that an output can repeat the geometry bit by bit.
 /// @source NIfTI-1.1 (nifti1.h) and NIfTI-2 (nifti2.h) of the NIfTI Data Format Working Group
-struct NiftiHeader {
+struct NiftiHeader : VoxelLayout {
     static constexpr std::size_t max_bytes = 540;
 
     std::array<std::byte, max_bytes> bytes{};  ///< as they stand in the file; the first `size_bytes()` count
     int version = 1;                           ///< 1 or 2
-    bool big_endian = false;
-
-    int size[3] = {1, 1, 1};  ///< voxels along x, y, z
-    std::int64_t volumes = 1;  ///< product of dimensions 4 to 7
-    DType type = DType::u8;    ///< as stored
-    double slope = 1, intercept = 0;  ///< value = slope * stored + intercept
-    std::uint64_t data_offset = 0;    ///< byte of the first voxel
-
     int qform_code = 0, sform_code = 0;  ///< 0 = absent
     int units = 0;                       ///< xyzt_units & 7: 1 metre, 2 millimetre, 3 micrometre, 0 unknown
     double pixdim[4] = {};               ///< qfac and the voxel's edges
@@ -88,13 +46,6 @@ struct NiftiHeader {
     double srow[3][4] = {};
 
     std::size_t size_bytes() const { return version == 1 ? 348 : 540; }
-    bool swapped() const { return big_endian != (std::endian::native == std::endian::big); }
-    bool scaled() const { return slope != 1 || intercept != 0; }
-    std::size_t plane_voxels() const { return static_cast<std::size_t>(size[0]) * static_cast<std::size_t>(size[1]); }
-    std::size_t volume_voxels() const { return plane_voxels() * static_cast<std::size_t>(size[2]); }
-    std::uint64_t volume_bytes() const { return std::uint64_t{volume_voxels()} * static_cast<std::uint64_t>(samed::size_bytes(type)); }
-    /// First byte behind the last voxel; `parse` has checked that it exists as a 63-bit number.
-    std::uint64_t data_end() const { return data_offset + volume_bytes() * static_cast<std::uint64_t>(volumes); }
 
     /// How many bytes of a file `parse` wants to see: 348 or 540.
     /// @param start  the first 4 bytes of the file

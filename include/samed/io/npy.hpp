@@ -70,8 +70,22 @@ void fortran_to_row_major(std::byte const* from, std::vector<std::int64_t> const
     }
 }
 
+/// A .npy file, or a member of an archive that holds one.
+struct FilePart {
+    File const* file;
+    std::uint64_t begin, bytes;
+
+    std::uint64_t size() const { return bytes; }
+    Result<void> read_at(std::uint64_t offset, void* out, std::size_t count) const {
+        if (offset > bytes || count > bytes - offset)
+            return fail(ErrorCode::truncated, "file", text() << count << " bytes at " << offset, text() << "end at " << bytes)
+                .at(begin + bytes);
+        return file->read_at(begin + offset, out, count);
+    }
+};
+
 /// Reads the front of a .npy file; `data` becomes the offset of the elements.
-inline Result<NpyHeader> read_npy_front(File const& file, NpyLimits const& limits, std::uint64_t& data) {
+inline Result<NpyHeader> read_npy_front(FilePart const& file, NpyLimits const& limits, std::uint64_t& data) {
     unsigned char front[12] = {};
     SAMED_CHECK(file.read_at(0, front, 10));
     if (std::memcmp(front, "\x93NUMPY", 6) != 0) return fail(ErrorCode::bad_format, "magic", "\\x93NUMPY").at(0);
@@ -94,7 +108,7 @@ inline Result<NpyHeader> read_npy_front(File const& file, NpyLimits const& limit
     return parsed;
 }
 
-inline Result<NpyArray> read_npy(File const& file, NpyLimits const& limits) {
+inline Result<NpyArray> read_npy(FilePart const& file, NpyLimits const& limits) {
     std::uint64_t start = 0;
     SAMED_TRY(NpyHeader const header, read_npy_front(file, limits, start));
     NpyArray array;
@@ -134,7 +148,7 @@ inline Result<NpyArray> read_npy(File const& file, NpyLimits const& limits) {
 /// @errors io_failure, truncated, bad_format, unsupported (other types, records, objects), too_large, out_of_memory
 inline Result<NpyArray> read_npy(std::string path, NpyLimits limits = {}) {
     SAMED_TRY(File const file, File::open(std::move(path)));
-    auto array = detail::read_npy(file, limits);
+    auto array = detail::read_npy({&file, 0, file.size()}, limits);
     if (!array) return array.error().in(file.path());
     return array;
 }

@@ -46,8 +46,8 @@ struct Mask {
         return inside && labels(z, y, x) == label;
     }
     bool on_border(int z, int y, int x) const {
-        return has(z, y, x) && !(has(z - 1, y, x) && has(z + 1, y, x) && has(z, y - 1, x) && has(z, y + 1, x) && has(z, y, x - 1) &&
-                                 has(z, y, x + 1));
+        return has(z, y, x) &&
+               !(has(z - 1, y, x) && has(z + 1, y, x) && has(z, y - 1, x) && has(z, y + 1, x) && has(z, y, x - 1) && has(z, y, x + 1));
     }
     void extend(Box& box) const {
         for (int z = 0; z < labels.size(0); ++z)
@@ -121,8 +121,8 @@ inline Result<void> append_distances(Mask const& from, Mask const& to, Box const
             for (int x = 0; x < nx; ++x, ++i) {
                 std::uint16_t const above = z > 0 ? here[i - plane] : none;
                 here[i] = to.on_border(box.from[0] + z, box.from[1] + y, box.from[2] + x) ? std::uint16_t{0}
-                          : above == none                                                ? none
-                                                                                         : static_cast<std::uint16_t>(above + 1);
+                          : above == none                                                 ? none
+                                                                                          : static_cast<std::uint16_t>(above + 1);
             }
     }
     for (int z = nz - 2; z >= 0; --z) {
@@ -167,8 +167,8 @@ inline Result<void> append_distances(Mask const& from, Mask const& to, Box const
 
 }  // namespace detail
 
-/// Distances between the borders of one label in two volumes, both directions one after the other: from each border voxel of the
-/// prediction to the nearest of the reference, then back.
+/// Distances between the borders of one label in two volumes: from each border voxel of the prediction to the nearest of the reference,
+/// then back.
 /// @param prediction, reference  [z, y, x]
 /// @param step  edges of a voxel along x, y, z; ones for distances in voxels
 /// @errors shape_mismatch, invalid_argument (the label is absent from one of them, or a step is no length), out_of_memory
@@ -204,6 +204,33 @@ inline Result<double> hd95(ViewN<std::uint8_t const, 3> prediction, ViewN<std::u
                            std::array<double, 3> const& step = {1, 1, 1}) {
     SAMED_TRY(auto distances, surface_distances(prediction, reference, label, step));
     return percentile(distances, 95);
+}
+
+/// What one set of distances says, in the unit of its steps.
+struct SurfaceScore {
+    double hd = 0;    ///< the largest distance (medpy's `hd`)
+    double hd95 = 0;  ///< as hd95()
+    double assd = 0;  ///< mean distance, of both directions together (medpy's `assd`)
+    double nsd = 0;   ///< share of border voxels within the tolerance, of both borders together
+};
+
+/// @errors as surface_distances
+/// @source medpy.metric.binary hd, hd95, assd; Nikolov et al. 2018 (arXiv 1809.04430) for NSD, on border voxels
+inline Result<SurfaceScore> surface_score(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference,
+                                          std::uint8_t label, std::array<double, 3> const& step, double tolerance) {
+    SAMED_TRY(auto distances, surface_distances(prediction, reference, label, step));
+    SurfaceScore s;
+    double sum = 0;
+    std::size_t within = 0;
+    for (double d : distances) {
+        s.hd = std::max(s.hd, d);
+        sum += d;
+        within += d <= tolerance;
+    }
+    s.assd = sum / static_cast<double>(distances.size());
+    s.nsd = static_cast<double>(within) / static_cast<double>(distances.size());
+    s.hd95 = percentile(distances, 95);
+    return s;
 }
 
 }  // namespace samed

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <samed/image/xtensor.hpp>
@@ -12,20 +13,21 @@
 
 namespace samed {
 
-/// DSC and HD95 of one class, or their means.
+/// Scores of one class, or their means.
 struct Score {
     double dice = 0;
-    std::optional<double> hd95_voxels, hd95_mm;  ///< empty: there is no distance to a mask without voxels
+    std::optional<double> hd95_voxels, hd95_mm, hd_mm, assd_mm;  ///< empty: there is no distance to a mask without voxels
+    double nsd = 0;                                              ///< at the tolerance of the evaluation
 };
 
 /// One class under two conventions, which differ where a mask is empty.
 ///
-/// | prediction | reference | authors (SAMed's test)  | textbook             |
-/// |------------|-----------|-------------------------|----------------------|
-/// | voxels     | voxels    | DSC, HD95               | DSC, HD95            |
-/// | voxels     | empty     | 1, 0                    | 0, undefined         |
-/// | empty      | voxels    | 0, 0                    | 0, undefined         |
-/// | empty      | empty     | 0, 0                    | 1, 0                 |
+/// | prediction | reference | authors (SAMed's test): DSC, NSD; distances | textbook: DSC, NSD; distances |
+/// |------------|-----------|---------------------------------------------|-------------------------------|
+/// | voxels     | voxels    | as measured                                 | as measured                   |
+/// | voxels     | empty     | 1; 0                                        | 0; undefined                  |
+/// | empty      | voxels    | 0; 0                                        | 0; undefined                  |
+/// | empty      | empty     | 0; 0                                        | 1; 0                          |
 struct ClassScore {
     std::uint8_t label = 0;
     std::uint64_t prediction_voxels = 0, reference_voxels = 0;
@@ -33,42 +35,47 @@ struct ClassScore {
 };
 
 struct Summary {
-    std::vector<ClassScore> classes;  ///< labels 1..K
-    Score authors_mean, textbook_mean;  ///< over the classes; the textbook's HD95 over those that have one
+    std::vector<ClassScore> classes;    ///< labels 1..K
+    Score authors_mean, textbook_mean;  ///< over the classes; the textbook's distances over those that have one
 };
+
+/// Mean of scores, a distance over those that have one.
+inline Score mean_score(std::span<Score const> scores) {
+    Score mean;
+    for (Score const& s : scores) {
+        mean.dice += s.dice / static_cast<double>(scores.size());
+        mean.nsd += s.nsd / static_cast<double>(scores.size());
+    }
+    for (auto const distance : {&Score::hd95_voxels, &Score::hd95_mm, &Score::hd_mm, &Score::assd_mm}) {
+        double sum = 0;
+        int defined = 0;
+        for (Score const& s : scores)
+            if (s.*distance) sum += *(s.*distance), ++defined;
+        if (defined > 0) mean.*distance = sum / defined;
+    }
+    return mean;
+}
 
 namespace detail {
 
-inline Score mean_score(std::vector<ClassScore> const& classes, Score ClassScore::*convention) {
-    Score mean;
-    double voxels = 0, mm = 0;
-    int defined = 0;
-    for (auto const& c : classes) {
-        Score const& s = c.*convention;
-        mean.dice += s.dice;
-        if (!s.hd95_mm) continue;
-        voxels += *s.hd95_voxels;
-        mm += *s.hd95_mm;
-        ++defined;
-    }
-    if (!classes.empty()) mean.dice /= static_cast<double>(classes.size());
-    if (defined > 0) {
-        mean.hd95_voxels = voxels / defined;
-        mean.hd95_mm = mm / defined;
-    }
-    return mean;
+inline Score mean_of(std::vector<ClassScore> const& classes, Score ClassScore::*convention) {
+    std::vector<Score> scores;
+    for (auto const& c : classes) scores.push_back(c.*convention);
+    return mean_score(scores);
 }
 
 }  // namespace detail
 
 /// Scores of the labels 1..classes.
 /// @param prediction, reference  [z, y, x]
-/// @param classes     without the background; 0 takes the largest label that either volume has
-/// @param spacing_mm  edges of a voxel along x, y, z
+/// @param classes       without the background; 0 takes the largest label that either volume has
+/// @param spacing_mm    edges of a voxel along x, y, z
+/// @param tolerance_mm  of NSD
 /// @errors shape_mismatch, invalid_argument (spacing, classes), out_of_memory
 inline Result<Summary> evaluate(ViewN<std::uint8_t const, 3> prediction, ViewN<std::uint8_t const, 3> reference, int classes,
-                                std::array<double, 3> const& spacing_mm) {
+                                std::array<double, 3> const& spacing_mm, double tolerance_mm = 1) {
     if (classes < 0 || classes > 255) return fail(ErrorCode::invalid_argument, "classes", "0 to 255", text() << classes);
+    if (!(tolerance_mm >= 0)) return fail(ErrorCode::invalid_argument, "tolerance", "0 mm or more", "less");
     SAMED_TRY(LabelCounts const counts, count_labels(prediction, reference));
     for (std::size_t k = 255; classes == 0 && k > 0; --k)
         if (counts.prediction[k] + counts.reference[k] > 0) classes = static_cast<int>(k);
@@ -80,31 +87,31 @@ inline Result<Summary> evaluate(ViewN<std::uint8_t const, 3> prediction, ViewN<s
         c.reference_voxels = counts.reference[c.label];
         bool const predicted = c.prediction_voxels > 0, present = c.reference_voxels > 0;
         if (predicted && present) {
-            c.authors.dice = counts.dice(c.label);
-            SAMED_TRY(c.authors.hd95_voxels, hd95(prediction, reference, c.label));
-            c.authors.hd95_mm = c.authors.hd95_voxels;
+            SAMED_TRY(SurfaceScore const mm, surface_score(prediction, reference, c.label, spacing_mm, tolerance_mm));
+            double voxels = mm.hd95;
             if (spacing_mm != std::array<double, 3>{1, 1, 1}) {
-                SAMED_TRY(c.authors.hd95_mm, hd95(prediction, reference, c.label, spacing_mm));
+                SAMED_TRY(voxels, hd95(prediction, reference, c.label));
             }
-            c.textbook = c.authors;
+            c.authors = c.textbook = {counts.dice(c.label), voxels, mm.hd95, mm.hd, mm.assd, mm.nsd};
         } else {
-            c.authors = {predicted ? 1.0 : 0.0, 0.0, 0.0};
-            if (predicted == present) c.textbook = {1, 0.0, 0.0};
+            double const one = predicted ? 1 : 0;
+            c.authors = {one, 0.0, 0.0, 0.0, 0.0, one};
+            if (predicted == present) c.textbook = {1, 0.0, 0.0, 0.0, 0.0, 1};
         }
         summary.classes.push_back(c);
     }
-    summary.authors_mean = detail::mean_score(summary.classes, &ClassScore::authors);
-    summary.textbook_mean = detail::mean_score(summary.classes, &ClassScore::textbook);
+    summary.authors_mean = detail::mean_of(summary.classes, &ClassScore::authors);
+    summary.textbook_mean = detail::mean_of(summary.classes, &ClassScore::textbook);
     return summary;
 }
 
 /// The same on label tensors [z, y, x].
 inline Result<Summary> evaluate(xt::xtensor<std::uint8_t, 3> const& prediction, xt::xtensor<std::uint8_t, 3> const& reference, int classes,
-                                std::array<double, 3> const& spacing_mm) {
+                                std::array<double, 3> const& spacing_mm, double tolerance_mm = 1) {
     auto const view = [](xt::xtensor<std::uint8_t, 3> const& t) {
         return ViewN<std::uint8_t const, 3>{t.data(), {t.shape()[0], t.shape()[1], t.shape()[2]}};
     };
-    return evaluate(view(prediction), view(reference), classes, spacing_mm);
+    return evaluate(view(prediction), view(reference), classes, spacing_mm, tolerance_mm);
 }
 
 }  // namespace samed

@@ -18,6 +18,9 @@ enum class AffineSource : std::uint8_t {
     pixdim,  ///< sizes of voxels alone: directions are unknown, do not trust left and right
     qform,
     sform,
+    nrrd,       ///< "space directions" and "space origin"
+    metaimage,  ///< TransformMatrix, ElementSpacing and Offset
+    dicom,      ///< positions and orientation of a series
 };
 
 constexpr std::string_view name(AffineSource source) {
@@ -26,6 +29,9 @@ constexpr std::string_view name(AffineSource source) {
         case AffineSource::pixdim: return "pixdim";
         case AffineSource::qform: return "qform";
         case AffineSource::sform: return "sform";
+        case AffineSource::nrrd: return "space directions";
+        case AffineSource::metaimage: return "TransformMatrix";
+        case AffineSource::dicom: return "ImagePositionPatient";
     }
     return "?";
 }
@@ -42,7 +48,7 @@ struct Geometry {
 
     /// Beyond what rounding of the stored numbers explains; distances in millimetres are then approximate. Worth a warning.
     bool sheared() const { return shear_degrees > 0.1; }
-    bool directions_known() const { return source == AffineSource::sform || source == AffineSource::qform; }
+    bool directions_known() const { return source != AffineSource::none && source != AffineSource::pixdim; }
 };
 
 namespace detail {

@@ -16,9 +16,9 @@
 #endif
 
 #include <samed/core/tensor.hpp>
-#include <samed/io/nifti.hpp>
 #include <samed/volume/geometry.hpp>
 #include <samed/volume/orientation.hpp>
+#include <samed/volume/volume_reader.hpp>
 
 namespace samed {
 
@@ -28,21 +28,22 @@ class VolumeOf {
     static_assert(std::is_same_v<T, float> || std::is_same_v<T, std::uint8_t>, "intensities are f32, labels u8");
 
 public:
-    /// Reads a NIfTI file whole: f32 values scaled, u8 labels checked.
+    /// Reads a file whole: f32 values scaled, u8 labels checked.
     /// @param number  which volume of a file with a fourth dimension; such a file needs it
-    /// @errors those of NiftiFile::open, read_volume, read_labels and geometry_of
+    /// @errors those of VolumeReader::open, read_volume and read_labels
     static Result<VolumeOf> read(std::string path, std::optional<std::int64_t> number = {}) {
-        SAMED_TRY(auto file, NiftiFile::open(std::move(path)));
-        NiftiHeader const& header = file.header();
-        auto geometry = geometry_of(header);
-        if (!geometry) return geometry.error().in(file.path());
-        SAMED_TRY(VolumeOf v, allocate(header.size[2], header.size[1], header.size[0], *geometry));
+        SAMED_TRY(auto reader, VolumeReader::open(std::move(path), number));
+        return read(reader);
+    }
+    static Result<VolumeOf> read(VolumeReader& reader) {
+        Dims<3> const size = reader.size();
+        SAMED_TRY(VolumeOf v, allocate(size[0], size[1], size[2], reader.geometry()));
         if constexpr (std::is_same_v<T, float>) {
-            SAMED_CHECK(file.read_volume(v.voxels(), number));
+            SAMED_CHECK(reader.read_volume(v.voxels()));
         } else {
-            SAMED_CHECK(file.read_labels(v.voxels(), number));
+            SAMED_CHECK(reader.read_labels(v.voxels()));
         }
-        v.header_ = header;
+        v.header_ = reader.header();
         return v;
     }
 
@@ -75,7 +76,7 @@ public:
     auto tensor() const { return xt::adapt(data_.data(), data_.size(), xt::no_ownership(), shape()); }
 
     Geometry const& geometry() const { return geometry_; }
-    /// Of the NIfTI file that the volume came from; `write_labels` repeats it.
+    /// Of the file that the volume came from, see VolumeReader::header; `write_labels` repeats it.
     std::optional<NiftiHeader> const& header() const { return header_; }
 
     VoxelAxis slice_axis() const { return find_slice_axis(geometry_.spacing_mm); }

@@ -11,6 +11,7 @@
 
 #include <samed/config/image_config.hpp>
 #include <samed/config/model_config.hpp>
+#include <samed/config/recipes.hpp>
 #include <samed/core/version.hpp>
 #include <samed/io/safetensors.hpp>
 
@@ -145,7 +146,14 @@ inline Result<void> check_config(ModelConfig const& c) {
     return {};
 }
 
-/// @errors out_of_range, for bounds that make no range or a zero divisor
+/// Whether the text names three axes of the patient, or none.
+constexpr bool is_axes(std::string_view axes) {
+    int seen = 0;
+    for (char side : axes) seen |= side == 'L' || side == 'R' ? 1 : side == 'A' || side == 'P' ? 2 : side == 'I' || side == 'S' ? 4 : 8;
+    return axes.empty() || (axes.size() == 3 && seen == 7);
+}
+
+/// @errors out_of_range, for bounds that make no range or a zero divisor, and axes that are none
 inline Result<void> check_recipe(Recipe const& r) {
     bool const bounds = r.intensity == Intensity::clip || r.intensity == Intensity::percentile;
     if (bounds && !(r.low < r.high))
@@ -159,6 +167,7 @@ inline Result<void> check_recipe(Recipe const& r) {
         if (s == 0) return fail(ErrorCode::out_of_range, "recipe.std", "values other than zero", "0");
     if (r.resize_via < 0 || r.resize_via == 1 || r.resize_via > ConfigLimits::image_size)
         return fail(ErrorCode::out_of_range, "recipe.resize_via", "0 or 2..8192", text() << r.resize_via);
+    if (!is_axes(r.axes.view())) return fail(ErrorCode::out_of_range, "recipe.axes", "one of L R, one of A P, one of I S, as in RAS", r.axes.view());
     return {};
 }
 
@@ -205,6 +214,7 @@ inline Metadata to_metadata(ModelHeader const& h) {
     put("recipe.channels", channels_names[static_cast<int>(r.channels)]);
     if (r.masks != MaskUpscale::logits) put("recipe.masks", mask_upscale_names[static_cast<int>(r.masks)]);
     if (r.whole_pixel_prompts) put("recipe.prompts", prompt_pixels_names[1]);
+    if (!r.axes.empty()) put("recipe.axes", std::string(r.axes.view()));
     for (std::size_t i = 0; i < h.classes.size(); ++i) {
         std::string const prefix = "class." + std::to_string(i + 1) + ".";
         put(prefix + "name", h.classes[i].name);
@@ -277,6 +287,8 @@ inline Result<Recipe> parse_recipe(MetadataReader const& in) {
     }
     SAMED_TRY(int const channels, in.choice("samed.recipe.channels", channels_names));
     r.channels = static_cast<Channels>(channels);
+    if (auto const* axes = in.find("samed.recipe.axes")) r.axes = FixedText<4>(axes->size() <= 3 ? *axes : "?");
+    else if (auto const named = named_recipe(recipe_name)) r.axes = named->axes;  // files from before this key
     if (in.find("samed.recipe.masks")) {
         SAMED_TRY(int const masks, in.choice("samed.recipe.masks", mask_upscale_names));
         r.masks = static_cast<MaskUpscale>(masks);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A base learns a structure of your own from one labelled volume, in this process, and labels the volume with it:
-//     12_finetune brain.safetensors brain.nii.gz brain_labels.nii.gz 8 adapter.safetensors
+//     14_finetune brain.safetensors brain.nii.gz brain_labels.nii.gz 8 adapter.safetensors
 // Label 8 is what is learnt here; `samed finetune` is the whole command, with validation, checkpoints and a curve.
 #include <cstdio>
 #include <cstdlib>
@@ -55,7 +55,7 @@ samed::Result<void> run(std::string const& base_path, std::string const& image_p
 
 int main(int argc, char** argv) {
     if (argc != 6) {
-        std::fprintf(stderr, "usage: 12_finetune BASE IMAGE.nii.gz LABELS.nii.gz LABEL ADAPTER\n");
+        std::fprintf(stderr, "usage: 14_finetune BASE IMAGE.nii.gz LABELS.nii.gz LABEL ADAPTER\n");
         return 2;
     }
     if (auto const done = run(argv[1], argv[2], argv[3], std::atoi(argv[4]), argv[5]); !done) {
