@@ -2,7 +2,7 @@
 # Builds samed and runs its tests from committed fixtures; PyTorch is not needed.
 #   tools/test.sh          Release build: unit, golden, command line, example and consumer tests
 #   tools/test.sh --all    also g++-11, clang-14, AddressSanitizer + UndefinedBehaviorSanitizer, ThreadSanitizer, and aarch64 under
-#                          qemu-user; the headers under nvcc wherever nvcc is found
+#                          qemu-user; the headers under nvcc wherever nvcc is found; other projects' readers as oracles, from PyPI
 # Installs what is missing from Debian or Ubuntu packages and says so. A stage whose tools this distribution does not have is skipped
 # with a message. The last line is the closing line of the Release build's ctest.
 set -euo pipefail
@@ -86,11 +86,24 @@ need_arm64_zlib() {
     return 1
 }
 
-# Optional: DICOM, DICOM-SEG, .h5, and the browser that opens reports. Oracles from PyPI (nibabel, SimpleITK, pydicom) are used where
-# SAMED_INTEROP_PYTHON names a Python that has them.
+# Readers of other projects, as oracles.
+interop_python() {
+    [ -x build/interop/bin/python ] && return
+    need_packages python3-venv
+    python3 -m venv build/interop && build/interop/bin/python -m pip install -q --disable-pip-version-check numpy nibabel SimpleITK pydicom highdicom && return
+    rm -rf build/interop
+    return 1
+}
+
+# Optional: DICOM, DICOM-SEG, .h5, and the browser that opens reports.
 for package in libgdcm-dev libdcmtk-dev libhdf5-dev chromium; do
-    if has_packages "$package"; then need_packages "$package"; else skip "$package" "this distribution does not have it"; fi
+    if ! has_packages "$package" || ! need_packages "$package"; then skip "$package" "not to be had here"; fi
 done
+oracles=()
+if $all && [ -z "${SAMED_INTEROP_PYTHON:-}" ]; then
+    if interop_python; then SAMED_INTEROP_PYTHON=$PWD/build/interop/bin/python; else skip "interop" "PyPI's nibabel, SimpleITK, pydicom and highdicom are not to be had"; fi
+fi
+[ -z "${SAMED_INTEROP_PYTHON:-}" ] || oracles=(-DSAMED_INTEROP_PYTHON="$SAMED_INTEROP_PYTHON")
 stage "Release" preset release
 if $all; then
     if has_packages g++-11; then
