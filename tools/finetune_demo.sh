@@ -38,7 +38,7 @@ if [ -z "$samed" ]; then
 fi
 
 base=$root/examples/data/brain.safetensors
-warmup=40 head_epochs=8 head_rate=0.002 macaque_epochs=6 macaque_rate=0.002 threads=${THREADS:-0}
+warmup=40 head_epochs=8 head_rate=0.002 macaque_epochs=6 macaque_rate=0.005 threads=${THREADS:-0}
 [ -e "$data/macaque/mirrored.nii.gz" ] || demo prepare
 train_and_judge() {  # TASK EPOCHS RATE OPTION...
     local task=$1 epochs=$2 rate=$3 image start=$SECONDS

@@ -124,7 +124,7 @@ def prepare_macaque(data: Path) -> None:
     learnt_image, learnt_labels, right = mirror_left(grey)[crop], mirror_left(labels)[crop], np.zeros(image.shape, np.uint8)
     right[MIDLINE:] = 1
     random = np.random.default_rng(1)
-    for k in range(16):  # once as it is, then posed
+    for k in range(32):  # once as it is, then posed
         p = random_pose(random, 8) if k else {"angle": 0, "scale": 1, "shift": (0, 0)}
         name, part = f"left_{k}.nii.gz", np.s_[:, :, k % 2::2]
         save(data / "macaque/images" / name, pose(learnt_image[part], 1, **p), affine, start, 2)
