@@ -97,19 +97,32 @@ TEST_SUITE("cli/finetune") {
     TEST_CASE("killed with SIGKILL and resumed, a run ends with the bytes of one that was not") {
         Workplace const w;
         std::string const whole = w.folder / "whole.safetensors", killed = w.folder / "killed.safetensors";
-        samed_ok(w.command(whole, 6));
-        for (int attempt = 0; attempt < 3; ++attempt) {
-            bool const go_on = std::filesystem::exists(w.folder / "killed.checkpoint");
-            run_samed(w.command(killed, 6, go_on ? Arguments{"--resume"} : Arguments{}), [&](int child) {
-                std::this_thread::sleep_for(std::chrono::milliseconds(150 + 70 * attempt));
-                ::kill(child, SIGKILL);
-            });
-        }
-        bool const go_on = std::filesystem::exists(w.folder / "killed.checkpoint");
-        samed_ok(w.command(killed, 6, go_on ? Arguments{"--resume"} : Arguments{}));
+        Arguments options = {"--validate", "0.34", "--patience", "3", "--classes", w.folder / "classes.txt"};
+        samed_ok(w.command(whole, 40, options));
+        run_samed(w.command(killed, 40, options), [&](int child) {
+            auto const deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+            while (!std::filesystem::exists(w.folder / "killed.checkpoint") && std::chrono::steady_clock::now() < deadline)
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            ::kill(child, SIGKILL);
+        });
+        options.push_back("--resume");
+        std::string const said = samed_ok(w.command(killed, 40, options)).out;
+        REQUIRE(contains(said, "resumed at step "));
+        CHECK(std::stoi(said.substr(said.find("resumed at step ") + 16)) < static_cast<int>(column(slurp(w.folder / "whole.csv"), 1).size()));
+        CHECK(slurp(whole) == slurp(killed));
+        samed_ok(w.command(killed, 40, options));  // of a run that has ended: nothing changes
         CHECK(slurp(whole) == slurp(killed));
         CHECK(slurp(w.folder / "whole.csv") == slurp(w.folder / "killed.csv"));
         CHECK(slurp(w.folder / "whole.checkpoint") == slurp(w.folder / "killed.checkpoint"));
+
+        w.folder.write("classes.txt", "ring #ff0000\n");
+        Outcome const other = run_samed(w.command(killed, 40, options));
+        CHECK(other.code == 2);
+        CHECK(contains(other.err, "samed.class.1.name: expected ring, found disc"));
+        CHECK(contains(other.err, "killed.checkpoint"));
+        w.folder.write("classes.txt", "disc #ff0000\n");
+        std::filesystem::remove(killed);
+        CHECK(run_samed(w.command(killed, 40, options)).code == 2);
     }
 
     TEST_CASE("data that does not fit is refused by name before anything is written") {
@@ -149,6 +162,9 @@ TEST_SUITE("cli/finetune") {
               Bad{with({image}, {image}), "out_of_range", "a label, a whole number"},
               Bad{with({image}, {label}, {"--validate", "2"}), "invalid_argument", "a fraction between 0 and 1"},
               Bad{with({image}, {label}, {"--resume"}), "io_failure", "no.checkpoint"},
+              Bad{with({image}, {label}, {"--checkpoint", w.base}), "invalid_argument", "another file than the input"},
+              Bad{with({image}, {label}, {"--checkpoint", label}), "invalid_argument", "another file than the input"},
+              Bad{with({image}, {label}, {"--checkpoint", output}), "invalid_argument", "another file than --output"},
               Bad{with({image}, {label}, {"--dtype", "f64"}), "unknown_name", "f32, f16 or bf16"}}) {
             Outcome const o = run_samed(bad.arguments);
             CAPTURE(o.err);

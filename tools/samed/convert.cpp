@@ -76,14 +76,6 @@ private:
     std::string target_, path_;
 };
 
-Result<DType> dtype_of(std::string const& name) {
-    if (name == "f32") return DType::f32;
-    if (name == "f16") return DType::f16;
-    if (name == "bf16") return DType::bf16;
-    if (name == "int8") return DType::i8;
-    return fail(ErrorCode::unknown_name, "--dtype", "f32, f16, bf16 or int8", name);
-}
-
 Result<std::string> variant_of(Options const& o, int mask_tokens, InferredConfig const& config) {
     if (!config.variant.empty()) {
         if (o.variant.empty() || o.variant == config.variant) return config.variant;
@@ -138,7 +130,7 @@ Result<void> write_finished(Options const& o, ModelHeader& header, ModelParts co
 }
 
 Result<void> convert(Options const& o) {
-    SAMED_TRY(DType const dtype, dtype_of(o.dtype));
+    SAMED_TRY(DType const dtype, dtype_of(o.dtype, true));
     if (o.adapter_only && o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--adapter-only", "an --adapter", "none");
     if (o.decoder_only && o.adapter.empty()) return fail(ErrorCode::invalid_argument, "--decoder-only", "an --adapter", "none");
     if (o.adapter_only && o.merge) return fail(ErrorCode::invalid_argument, "--adapter-only", "LoRA by itself", "--merge");

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
-#include <optional>
-
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 
@@ -87,11 +83,18 @@ Result<Data> read_data(Options const& o, Recipe const& recipe, int classes, Trai
     return data;
 }
 
-Result<DType> dtype_of(std::string const& name) {
-    if (name == "f32") return DType::f32;
-    if (name == "f16") return DType::f16;
-    if (name == "bf16") return DType::bf16;
-    return fail(ErrorCode::unknown_name, "--dtype", "f32, f16 or bf16", name);
+/// No file of this run lies in place of another or of an input, and each can be made: refused now rather than after the work.
+Result<void> check_outputs(Options const& o) {
+    if (o.checkpoint_path() == o.output) return fail(ErrorCode::invalid_argument, "--checkpoint", "another file than --output", o.output);
+    std::vector<std::string> inputs = {o.base, o.classes, o.recipe, o.validate};
+    inputs.insert(inputs.end(), o.images.begin(), o.images.end());
+    inputs.insert(inputs.end(), o.labels.begin(), o.labels.end());
+    for (std::string const& path : {o.output, o.checkpoint_path(), o.stem() + ".csv", o.stem() + ".png"}) {
+        for (std::string const& input : inputs)
+            if (!input.empty()) SAMED_CHECK(check_apart(input, path));
+        if (auto const probe = AtomicFile::create(path); !probe) return probe.error();
+    }
+    return {};
 }
 
 /// The finished file once more, with the logits that it gives on its base.
@@ -108,6 +111,7 @@ Result<void> add_self_test(std::string const& base, std::string const& path, int
     std::vector<SafetensorsEntry> entries;
     std::vector<std::vector<std::byte>> bytes;
     for (TensorInfo const& t : file.tensors().tensors()) {
+        if (t.name == selftest_tensor) continue;  // of a finished run that was resumed
         bytes.emplace_back(static_cast<std::size_t>(t.bytes));
         SAMED_CHECK(file.tensors().read_raw(t, 0, bytes.back().size(), bytes.back().data()));
         SafetensorsEntry e;
@@ -155,6 +159,11 @@ public:
             return fail(ErrorCode::shape_mismatch, "curve", "a checkpoint of `samed finetune`", "another").in(path);
         best_ = best[0];
         epochs_since_best_ = static_cast<int>(best[1]);
+        SAMED_CHECK(check_same_run(file.metadata(), path));
+        if (best_ >= 0) {  // the adapter of the best epoch is in the output already
+            SAMED_TRY(ModelFile const kept, ModelFile::open(o_.output));
+            SAMED_CHECK(check_same_run(kept.tensors().metadata(), o_.output));
+        }
         std::printf("resumed at step %d of %d\n", trainer_.next_step(), total_steps());
         return {};
     }
@@ -162,7 +171,7 @@ public:
     Result<void> run(DType dtype) {
         auto const start = std::chrono::steady_clock::now();
         int const first = trainer_.next_step(), total = total_steps(), epoch = steps_per_epoch(o_, data_);
-        bool stopped = false;
+        bool stopped = patience_ends();
         while (trainer_.next_step() < total && !stopped) {
             auto const report = trainer_.step();
             if (!report) return report.error();
@@ -174,7 +183,7 @@ public:
                 double const each = seconds / (done - first);
                 std::printf(", %.2f s a step, %.0f min left\n", each, each * (total - done) / 60);
                 std::fflush(stdout);
-                stopped = o_.patience > 0 && epochs_since_best_ >= o_.patience;
+                stopped = patience_ends();
             }
             bool const wish = interrupted();
             if (done % o_.checkpoint_every == 0 || done == total || stopped || wish) SAMED_CHECK(save());
@@ -187,6 +196,20 @@ public:
     }
 
 private:
+    bool patience_ends() const { return o_.patience > 0 && epochs_since_best_ >= o_.patience; }
+
+    /// Base, recipe, classes and rank must be this run's.
+    Result<void> check_same_run(Metadata const& found, std::string const& path) const {
+        for (auto const& [key, value] : to_metadata(header_)) {
+            auto const at = found.find(key);
+            if (at == found.end() || at->second != value)
+                return fail(ErrorCode::invalid_argument, key, value, at == found.end() ? std::string("none") : at->second)
+                    .in(path)
+                    .advise("--resume goes on with the base, recipe and classes that the run began with");
+        }
+        return {};
+    }
+
     static int steps_per_epoch(Options const& o, Data const& data) {
         auto const step = static_cast<std::size_t>(o.batch) * static_cast<std::size_t>(o.accumulate);
         return static_cast<int>((data.examples.size() + step - 1) / step);
@@ -239,7 +262,7 @@ private:
             return e;
         };
         auto const size = [](std::vector<float> const& v) { return static_cast<std::int64_t>(v.size()); };
-        return train::save_checkpoint(o_.checkpoint_path(), trainer_, {},
+        return train::save_checkpoint(o_.checkpoint_path(), trainer_, to_metadata(header_),
                                       {entry("best", 2, best), entry("curve.steps", size(curve_.steps()), curve_.steps().data()),
                                        entry("curve.validations", size(curve_.validations()), curve_.validations().data())});
     }
@@ -255,7 +278,7 @@ private:
 };
 
 Result<void> finetune(Options const& o) {
-    SAMED_TRY(DType const dtype, dtype_of(o.dtype));
+    SAMED_TRY(DType const dtype, dtype_of(o.dtype, false));
     SAMED_TRY(ModelFile const base, ModelFile::open(o.base));
     SAMED_CHECK(check_base(base));
     if (base.header().variant != "sam" && base.header().variant != "samed")
@@ -264,9 +287,7 @@ Result<void> finetune(Options const& o) {
     if (!o.recipe.empty()) {
         SAMED_TRY(recipe, read_recipe(o.recipe));
     }
-    for (std::string const& path : {o.output, o.checkpoint_path(), o.stem() + ".csv", o.stem() + ".png"})
-        if (auto const probe = AtomicFile::create(path); !probe) return probe.error();  // refused now rather than after the work
-    if (base.tensors().file().is_at(o.output)) return fail(ErrorCode::invalid_argument, "--output", "another file than the base", o.output);
+    SAMED_CHECK(check_outputs(o));
 
     SAMED_TRY(TrainingPairs pairs, TrainingPairs::read(o.images, o.labels));
     std::vector<ClassInfo> classes;

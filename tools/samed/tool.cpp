@@ -41,4 +41,12 @@ bool has_extension(std::string_view path, std::string_view extension) {
     return true;
 }
 
+Result<DType> dtype_of(std::string const& name, bool with_int8) {
+    if (name == "f32") return DType::f32;
+    if (name == "f16") return DType::f16;
+    if (name == "bf16") return DType::bf16;
+    if (name == "int8" && with_int8) return DType::i8;
+    return fail(ErrorCode::unknown_name, "--dtype", with_int8 ? "f32, f16, bf16 or int8" : "f32, f16 or bf16", name);
+}
+
 }  // namespace samed::tool

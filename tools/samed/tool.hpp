@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include <samed/core/result.hpp>
+#include <samed/core/types.hpp>
 
 namespace CLI {
 class App;
@@ -25,6 +26,10 @@ bool interrupted();
 Error cancelled_error(std::string_view what);
 
 bool has_extension(std::string_view path, std::string_view extension);
+
+/// Of --dtype: f32, f16, bf16, and int8 where it makes sense.
+/// @errors unknown_name
+Result<DType> dtype_of(std::string const& name, bool with_int8);
 
 /// Each adds a command to the application; its callback leaves the exit code in `code`.
 void add_convert(CLI::App& app, int& code);

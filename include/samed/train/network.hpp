@@ -100,62 +100,40 @@ private:
         Arena::Frame frame(arena);
         int const depth = encoder_.depth(), tokens = encoder_.tokens(batch), width = encoder_.width();
         std::size_t const count = std::size_t(tokens) * width;
-        std::vector<Scalar*> inputs;  // of every block, and the last one's output
-        for (int i = 0; i <= depth; ++i) inputs.push_back(arena.template take<Scalar>(count));
+        int const first_kept = depth - kept_blocks_;
+        std::vector<Scalar*> inputs;  // of every block that runs anew, and of what is behind them
+        for (int i = 0; i <= first_kept; ++i) inputs.push_back(arena.template take<Scalar>(count));
         Scalar* const grad = arena.template take<Scalar>(count);  // of the input of what went backward last
         encoder_.embed(context, batch, images, inputs[0]);
-        for (int i = 0; i < depth - kept_blocks_; ++i) run_block(context, i, batch, inputs[std::size_t(i)], inputs[std::size_t(i) + 1]);
+        for (int i = 0; i < first_kept; ++i) run_block(context, i, batch, inputs[std::size_t(i)], inputs[std::size_t(i) + 1]);
 
-        Pass pass{context, batch, labels, scale, grad, inputs, {}};
-        back_from(pass, depth - kept_blocks_);
-        for (int i = depth - kept_blocks_ - 1; i >= 0; --i) {
+        auto const input = [&](Tape<C>& tape, int index) {  // nothing before the first block learns
+            return tape.with_gradient({inputs[std::size_t(index)], nullptr, tokens, width}, index > 0);
+        };
+        auto const finish = [&](Tape<C>& tape, Variable<Scalar> x) {
+            tape.backward();
+            if (x.grad) context.copy(x.count(), x.grad, grad);
+        };
+        Loss loss;
+        {
             Arena::Frame segment(arena);
             Tape<C> tape(context, true);
-            Variable<Scalar> const x = input(pass, tape, i), y = encoder_.block(tape, i, batch, x);
-            finish_block(pass, tape, x, y);
+            Variable<Scalar> const x = input(tape, first_kept);
+            Variable<Scalar> last = x;
+            for (int i = first_kept; i < depth; ++i) last = encoder_.block(tape, i, batch, last);
+            Variable<Scalar> const y = decoder_(tape, batch, encoder_.neck(tape, batch, last));
+            if (!context.planning())
+                loss = samed_loss(context.executor(), batch, decoder_.masks(), y.width, y.value, labels, scale, y.grad);
+            finish(tape, x);
         }
-        return pass.loss;
-    }
-
-    /// What the segments of a backward pass share.
-    struct Pass {
-        C& context;
-        int batch;
-        std::uint8_t const* labels;
-        double scale;
-        Scalar* grad;  // of the input of what went backward last
-        std::vector<Scalar*> const& inputs;
-        Loss loss;
-    };
-
-    Variable<Scalar> input(Pass const& pass, Tape<C>& tape, int index) const {  // nothing before the first block learns
-        return tape.with_gradient({pass.inputs[std::size_t(index)], nullptr, encoder_.tokens(pass.batch), encoder_.width()}, index > 0);
-    }
-    void finish(Pass const& pass, Tape<C>& tape, Variable<Scalar> x) const {
-        tape.backward();
-        if (x.grad) pass.context.copy(x.count(), x.grad, pass.grad);
-    }
-    void finish_block(Pass const& pass, Tape<C>& tape, Variable<Scalar> x, Variable<Scalar> y) const {
-        pass.context.copy(y.count(), pass.grad, y.grad);
-        finish(pass, tape, x);
-    }
-
-    /// Forward and backward of all that begins with block `index`; every call's frame holds one block's activations.
-    void back_from(Pass& pass, int index) const {
-        Arena::Frame segment(pass.context.arena());
-        Tape<C> tape(pass.context, true);
-        Variable<Scalar> const x = input(pass, tape, index);
-        if (index < encoder_.depth()) {
-            Variable<Scalar> const y = encoder_.block(tape, index, pass.batch, x);
-            pass.context.copy(y.count(), y.value, pass.inputs[std::size_t(index) + 1]);
-            back_from(pass, index + 1);
-            return finish_block(pass, tape, x, y);
+        for (int i = first_kept - 1; i >= 0; --i) {
+            Arena::Frame segment(arena);
+            Tape<C> tape(context, true);
+            Variable<Scalar> const x = input(tape, i), y = encoder_.block(tape, i, batch, x);
+            context.copy(y.count(), grad, y.grad);
+            finish(tape, x);
         }
-        Variable<Scalar> const y = decoder_(tape, pass.batch, encoder_.neck(tape, pass.batch, x));
-        if (!pass.context.planning())
-            pass.loss =
-                samed_loss(pass.context.executor(), pass.batch, decoder_.masks(), y.width, y.value, pass.labels, pass.scale, y.grad);
-        finish(pass, tape, x);
+        return loss;
     }
 
     ModelConfig config_;

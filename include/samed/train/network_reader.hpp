@@ -102,20 +102,8 @@ public:
         SAMED_TRY(l.bias, learning(name + ".bias", {out}, in));
         return allocate(l, 4 * out, in);
     }
-    Result<void> trained_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) {
-        SAMED_TRY(l.weight, learning(name + ".weight", {width}));
-        SAMED_TRY(l.bias, learning(name + ".bias", {width}));
-        l.width = width;
-        l.eps = static_cast<Scalar>(eps);
-        return {};
-    }
-    Result<void> frozen_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) {
-        SAMED_TRY(l.weight, frozen(name + ".weight", {width}));
-        SAMED_TRY(l.bias, frozen(name + ".bias", {width}));
-        l.width = width;
-        l.eps = static_cast<Scalar>(eps);
-        return {};
-    }
+    Result<void> trained_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) { return norm(l, name, width, eps, true); }
+    Result<void> frozen_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) { return norm(l, name, width, eps, false); }
     Result<void> frozen_linear(Linear<C>& l, std::string const& name, int in, int out) {
         SAMED_TRY(l.bias, frozen(name + ".bias", {out}));
         SAMED_TRY(std::vector<float> const read, values(name + ".weight", {out, in}));
@@ -135,6 +123,14 @@ public:
     }
 
 private:
+    Result<void> norm(LayerNorm<C>& l, std::string const& name, int width, double eps, bool learns) {
+        auto const leaf = [&](std::string const& of) { return learns ? learning(of, {width}) : frozen(of, {width}); };
+        SAMED_TRY(l.weight, leaf(name + ".weight"));
+        SAMED_TRY(l.bias, leaf(name + ".bias"));
+        l.width = width;
+        l.eps = static_cast<Scalar>(eps);
+        return {};
+    }
     Result<void> allocate(Linear<C>& l, int n, int k) {
         SAMED_TRY(l.packed, PackedPair<C>::allocate(context_, n, k));
         memory_.trained.push_back(&l);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -61,10 +62,8 @@ public:
     std::deque<Parameter<T>>& all() { return all_; }
     std::deque<Parameter<T>> const& all() const { return all_; }
 
-    Parameter<T>* find(std::string_view name) {
-        for (Parameter<T>& p : all_)
-            if (p.name == name) return &p;
-        return nullptr;
+    void clear_gradients() {
+        for (Parameter<T>& p : all_) std::fill(p.grad.begin(), p.grad.end(), T(0));
     }
     std::size_t count() const {
         std::size_t values = 0;

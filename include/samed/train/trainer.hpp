@@ -56,8 +56,15 @@ public:
         network_.pack(context_);
     }
 
-    /// @errors not_finite (a loss or gradient; parameters stay as they were), out_of_memory, those of prepare
+    /// @errors not_finite (a loss or gradient), out_of_memory, those of prepare; parameters then stay as they were, without gradients
     Result<StepReport> step() {
+        auto report = try_step();
+        if (!report) network_.parameters().clear_gradients();
+        return report;
+    }
+
+private:
+    Result<StepReport> try_step() {
         int const size = network_.config().encoder.image_size, side = network_.low_res_side(), batch = options_.batch;
         std::size_t const image = std::size_t(3) * size * size, map = std::size_t(side) * side;
         input_.resize(std::size_t(batch) * image);
@@ -84,14 +91,13 @@ public:
         report.gradient_norm = clip_gradients(network_.parameters(), options_.largest_norm > 0 ? options_.largest_norm : HUGE_VAL);
         if (!std::isfinite(report.loss.total) || !std::isfinite(report.gradient_norm))
             return fail(ErrorCode::not_finite, FixedText<96>("loss of step ") << step_, "a number", "NaN or infinity")
-                .advise("a lower learning rate or clipped gradients; the last checkpoint is good");
+                .advise("begin anew with a lower learning rate or clipped gradients: the checkpoint before it leads here again");
         options_.optimizer(context_.executor(), network_.parameters(), report.learning_rate, step_);
         network_.pack(context_);
         ++step_;
         return report;
     }
 
-private:
     /// Every example once an epoch, in an order of its own each time.
     std::size_t pick(std::uint64_t drawn) {
         std::uint64_t const epoch = drawn / examples_.size();
