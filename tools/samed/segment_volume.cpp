@@ -148,6 +148,7 @@ void fill_facts(Scene const& v, Outcome& out, VolumeReport const& report, bool s
     f.version = version;
     f.run = report;
     f.streamed = streamed;
+    f.placed = v.header != nullptr;
     f.rows = out.statistics.rows(v.geometry.spacing_mm);
     for (auto const& row : out.table.rows()) {
         f.names.push_back(row.name);

@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include <samed/io/file.hpp>
+
 namespace samed::tool {
 
 namespace {
@@ -39,6 +41,17 @@ bool has_extension(std::string_view path, std::string_view extension) {
     for (std::size_t i = 0; i < end.size(); ++i)
         if ((end[i] >= 'A' && end[i] <= 'Z' ? end[i] - 'A' + 'a' : end[i]) != extension[i]) return false;
     return true;
+}
+
+Result<void> write_text(std::string const& path, std::string const& content) {
+    SAMED_TRY(auto file, AtomicFile::create(path));
+    SAMED_CHECK(file.write(content));
+    return file.commit();
+}
+
+std::string csv_quoted(std::string field) {
+    for (std::size_t at = 0; (at = field.find('"', at)) != std::string::npos; at += 2) field.insert(at, 1, '"');
+    return '"' + field + '"';
 }
 
 }  // namespace samed::tool
