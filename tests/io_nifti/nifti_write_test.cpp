@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -57,13 +58,13 @@ TEST_SUITE("io/nifti write_labels") {
                 CAPTURE(big);
                 CAPTURE(piece);
                 NiftiHeader sized = NiftiFile::open(folder.write("like.nii", noisy(1, big).bytes))->header();
-                sized.size = {100, 93, 1};
-                auto writer = NiftiWriter::create(folder / "map.nii", sized, DType::f32);
+                std::copy_n(std::array{100, 93, 1}.begin(), 3, sized.size);
+                auto writer = NiftiWriter::create(folder.file("map.nii"), sized, DType::f32);
                 REQUIRE(writer.has_value());
                 for (std::size_t at = 0; at < values.size(); at += piece)
                     REQUIRE(writer->append(&values[at], std::min(piece, values.size() - at)).has_value());
                 REQUIRE(writer->commit().has_value());
-                auto file = NiftiFile::open(folder / "map.nii");
+                auto file = NiftiFile::open(folder.file("map.nii"));
                 REQUIRE(file.has_value());
                 CHECK(file->header().big_endian == big);
                 std::vector<float> back(values.size());
