@@ -263,9 +263,9 @@ TEST_SUITE("io/nifti bad input") {
         CHECK(part->read_at(4, out, 0).has_value());
         constexpr std::uint64_t last = ~std::uint64_t{0};
         std::uint64_t const beyond[][2] = {{4, 1}, {1, 4}, {5, 1}, {5, 0}, {0, 5}, {12, 0}, {last, 1}, {last - 7, 1}};
-        for (auto const& [offset, bytes] : beyond) {
-            CAPTURE(offset);
-            auto const read = part->read_at(offset, out, bytes);
+        for (auto const& range : beyond) {
+            CAPTURE(range[0]);
+            auto const read = part->read_at(range[0], out, range[1]);
             REQUIRE(!read.has_value());
             CHECK(read.error().code == ErrorCode::truncated);
         }
