@@ -93,10 +93,13 @@ private:
     gdcm::DataSet const* set_;
 };
 
-bool has_dicom_mark(std::string const& path) {
-    auto const file = File::open(path);
+/// @errors io_failure: what cannot be read may be a slice
+Result<bool> has_dicom_mark(std::string const& path) {
+    SAMED_TRY(File const file, File::open(path));
     char mark[4] = {};
-    return file && file->size() >= 132 && file->read_at(128, mark, 4) && std::memcmp(mark, "DICM", 4) == 0;
+    if (file.size() < 132) return false;
+    SAMED_CHECK(file.read_at(128, mark, 4));
+    return std::memcmp(mark, "DICM", 4) == 0;
 }
 
 std::string short_name(std::string const& path) {
@@ -196,9 +199,10 @@ Result<void> check_steps(std::vector<Slice> const& slices, std::string const& fo
     for (std::size_t i = 0; i + 1 < n; ++i)
         if (steps[i] < least)
             return fail(ErrorCode::bad_format, "ImagePositionPatient", "one slice a position", between(i) << " lie at the same").in(folder);
+    double const allowed = std::max(0.02 * step, 2e-3);
     for (std::size_t i = 0; i + 1 < n; ++i) {
         double const deviation = std::abs(steps[i] - step);
-        if (deviation <= std::max(0.02 * step, 2e-3)) continue;
+        if (deviation <= allowed) continue;
         double const missing = std::round(steps[i] / step) - 1;
         if (missing >= 1 && std::abs(steps[i] - (missing + 1) * step) <= 0.05 * step)
             return fail(ErrorCode::bad_format, "ImagePositionPatient", text() << "steps of " << detail::real_text(step).view() << " mm",
@@ -207,6 +211,19 @@ Result<void> check_steps(std::vector<Slice> const& slices, std::string const& fo
         return fail(ErrorCode::bad_format, "ImagePositionPatient", text() << "steps of " << detail::real_text(step).view() << " mm",
                     text() << detail::real_text(steps[i]).view() << " mm between " << between(i).view())
             .in(folder);
+    }
+    // Nor may a slice lie beside the line from the first to the last: one affine holds for all. The shift of a tilted gantry is even.
+    for (std::size_t i = 1; i + 1 < n; ++i) {
+        std::array<double, 3> off{};
+        for (std::size_t k = 0; k < 3; ++k) {
+            double const first = slices.front().position[k], last = slices.back().position[k];
+            off[k] = slices[i].position[k] - (first + static_cast<double>(i) * ((last - first) / static_cast<double>(n - 1)));
+        }
+        double const distance = std::hypot(off[0], off[1], off[2]);
+        if (!(distance <= allowed))
+            return fail(ErrorCode::bad_format, "ImagePositionPatient", "slices on a line, at even steps",
+                        text() << short_name(slices[i].path) << " lies " << detail::real_text(distance).view() << " mm beside it")
+                .in(folder);
     }
     return {};
 }
@@ -243,6 +260,7 @@ Result<void> read_pixels(Slice const& s, float* out) {
         SAMED_TRY(auto bytes, Buffer<char>::allocate(pixels * size));
         if (!image.GetBuffer(bytes.data())) return undecoded();
         std::uint32_t const mask = stored == 32 ? 0xffffffffu : (1u << stored) - 1, sign = is_signed ? 1u << (stored - 1) : 0u;
+        bool finite = true;
         for (std::size_t i = 0; i < pixels; ++i) {
             std::uint32_t value = 0;
             std::memcpy(&value, bytes.data() + i * size, size);
@@ -250,7 +268,12 @@ Result<void> read_pixels(Slice const& s, float* out) {
             // Bits above BitsStored may hold anything: the sign is that of the stored ones.
             double const number = (value & sign) ? static_cast<double>(value) - static_cast<double>(mask) - 1 : static_cast<double>(value);
             out[i] = static_cast<float>(number * s.slope + s.intercept);
+            finite &= std::isfinite(out[i]);
         }
+        if (!finite)
+            return fail(ErrorCode::not_finite, "RescaleSlope, RescaleIntercept", "scaled values within f32",
+                        text() << detail::real_text(s.slope).view() << ", " << detail::real_text(s.intercept).view())
+                .in(s.path);
         return {};
     });
 }
@@ -286,15 +309,17 @@ Result<std::vector<DicomSeries>> list_dicom_series(std::string const& folder) {
     if (code) return fail(ErrorCode::io_failure, "open", "a folder", code.message()).in(folder);
     std::vector<std::string> paths;
     for (; at != end; at.increment(code)) {
-        if (code) return fail(ErrorCode::io_failure, "read", "a folder", code.message()).in(folder);
         if (paths.size() == max_files)
             return fail(ErrorCode::too_large, "folder", text() << "at most " << max_files << " files", "more").in(folder);
-        if (at->is_regular_file(code)) paths.push_back(at->path().string());
+        std::error_code ignored;  // a link to nothing is no file
+        if (at->is_regular_file(ignored)) paths.push_back(at->path().string());
     }
+    if (code) return fail(ErrorCode::io_failure, "read", "a folder", code.message()).in(folder);  // which ends the loop
     std::sort(paths.begin(), paths.end());  // the order of a directory is the file system's
     std::map<std::string, DicomSeries> series;
     for (std::string const& path : paths) {
-        if (!has_dicom_mark(path)) continue;
+        SAMED_TRY(bool const marked, has_dicom_mark(path));
+        if (!marked) continue;
         SAMED_CHECK(detail::DicomStructure::walk(path));
         auto const read = guarded(path, [&]() -> Result<void> {
             gdcm::Reader reader;
@@ -303,12 +328,14 @@ Result<std::vector<DicomSeries>> list_dicom_series(std::string const& folder) {
             if (!reader.ReadSelectedTags(wanted)) return fail(ErrorCode::bad_format, "DICOM", "a readable header", "damage").in(path);
             Elements const e(reader.GetFile().GetDataSet());
             if (!e.has(0x0028, 0x0010)) return {};  // no image: a DICOMDIR, a report, a plan
+            std::string const modality = e.text_of(0x0008, 0x0060);
+            if (modality == "SEG") return {};  // labels of images, often beside them
             std::string const uid = e.text_of(0x0020, 0x000e);
             if (uid.empty()) return fail(ErrorCode::bad_format, "SeriesInstanceUID", "a UID", "none").in(path);
             DicomSeries& s = series[uid];
             s.uid = uid;
             s.description = e.text_of(0x0008, 0x103e);
-            s.modality = e.text_of(0x0008, 0x0060);
+            s.modality = modality;
             s.files.push_back(path);
             return {};
         });
@@ -335,8 +362,9 @@ Result<std::vector<Slice>> slices_of(DicomSeries const& series, std::string cons
     return slices;
 }
 
-Result<DicomSeries> choose_series(std::string const& folder, std::string_view series) {
-    SAMED_TRY(auto const list, list_dicom_series(folder));
+}  // namespace
+
+Result<DicomSeries> choose_dicom_series(std::vector<DicomSeries> const& list, std::string const& folder, std::string_view series) {
     if (list.empty()) return fail(ErrorCode::bad_format, "series", "DICOM images in the folder", "none").in(folder);
     if (series.empty()) {
         if (list.size() == 1) return list.front();
@@ -348,8 +376,6 @@ Result<DicomSeries> choose_series(std::string const& folder, std::string_view se
         if (list[i].uid == series || std::to_string(i + 1) == series) return list[i];
     return fail(ErrorCode::unknown_name, "series", text() << "a UID of the folder, or 1 to " << list.size(), series).in(folder);
 }
-
-}  // namespace
 
 Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string const& folder) {
     SAMED_TRY(auto slices, slices_of(series, folder));
@@ -371,13 +397,13 @@ Result<VolumeReader> open_dicom_series(DicomSeries const& series, std::string co
 }
 
 Result<VolumeReader> open_dicom_series(std::string const& folder, std::string_view series) {
-    SAMED_TRY(DicomSeries const chosen, choose_series(folder, series));
+    SAMED_TRY(auto const list, list_dicom_series(folder));
+    SAMED_TRY(DicomSeries const chosen, choose_dicom_series(list, folder, series));
     return open_dicom_series(chosen, folder);
 }
 
-Result<std::vector<std::string>> dicom_slice_files(std::string const& folder, std::string_view series) {
-    SAMED_TRY(DicomSeries const chosen, choose_series(folder, series));
-    SAMED_TRY(auto slices, slices_of(chosen, folder));
+Result<std::vector<std::string>> dicom_slice_files(DicomSeries const& series, std::string const& folder) {
+    SAMED_TRY(auto slices, slices_of(series, folder));
     std::vector<std::string> files;
     for (Slice& s : slices) files.push_back(std::move(s.path));
     return files;

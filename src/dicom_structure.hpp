@@ -128,6 +128,10 @@ private:
                 pixels_.length = e.length;
                 return e.value;
             }
+            if (e.length == undefined && e.tag == 0x7fe00010u) {  // of an icon
+                SAMED_TRY(at, fragments(e.value, end));
+                continue;
+            }
             if (e.length == undefined) {
                 SAMED_TRY(at, items(e.value, end, explicit_vr && !e.is("UN"), true, depth + 1));
                 continue;
@@ -156,28 +160,36 @@ private:
         return at;
     }
 
-    Result<void> check_fragments(DicomPixels const& p, std::uint64_t wanted) {
-        big_ = p.big;
-        if (!p.found) return fail(ErrorCode::bad_format, "PixelData", "pixels", "none");
-        std::uint64_t const end = file_->size();
-        auto const damaged = [&](char const* expected, std::uint64_t at) {
-            return fail(ErrorCode::truncated, "PixelData", expected, "end of file").at(at);
+    /// A table of offsets and the fragments, each with its length, then a delimiter.
+    /// @return behind the delimiter
+    Result<std::uint64_t> fragments(std::uint64_t at, std::uint64_t end) const {
+        auto const damaged = [](char const* expected, std::uint64_t where) {
+            return fail(ErrorCode::truncated, "PixelData", expected, "end of file").at(where);
         };
-        if (p.length != undefined) {
-            if (p.length > end - p.begin) return damaged("all bytes of the pixels", p.begin);
-            if (p.length < wanted)
-                return fail(ErrorCode::truncated, "PixelData", text() << wanted << " bytes", text() << p.length).at(p.begin);
-            return {};
-        }
-        // A table of offsets and the fragments, each with its length, then a delimiter.
-        for (std::uint64_t at = p.begin; end - at >= 8;) {
+        while (end - at >= 8) {
             SAMED_TRY(Element const e, read(at, end, false));
-            if (e.tag == sequence_end) return {};
+            if (e.tag == sequence_end) return e.value;
             if (e.tag != item) return fail(ErrorCode::bad_format, "PixelData", "an item or the delimiter", "other bytes").at(at);
             if (e.length > end - e.value) return damaged("all bytes of a fragment", at);
             at = e.value + e.length;
         }
         return damaged("a delimiter behind the fragments", end);
+    }
+
+    Result<void> check_fragments(DicomPixels const& p, std::uint64_t wanted) {
+        big_ = p.big;
+        if (!p.found) return fail(ErrorCode::bad_format, "PixelData", "pixels", "none");
+        std::uint64_t const end = file_->size();
+        if (p.length != undefined) {
+            if (p.length > end - p.begin)
+                return fail(ErrorCode::truncated, "PixelData", "all bytes of the pixels", "end of file").at(p.begin);
+            if (p.length < wanted)
+                return fail(ErrorCode::truncated, "PixelData", text() << wanted << " bytes", text() << p.length).at(p.begin);
+            return {};
+        }
+        SAMED_TRY(std::uint64_t const behind, fragments(p.begin, end));
+        (void)behind;
+        return {};
     }
 
     File const* file_;

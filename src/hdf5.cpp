@@ -25,11 +25,31 @@ private:
     ::herr_t (*close_)(::hid_t);
 };
 
+/// Called before a link to another file is followed: never.
+::herr_t refuse_link(char const*, char const*, char const*, char const*, unsigned*, ::hid_t, void* refused) {
+    *static_cast<bool*>(refused) = true;
+    return -1;
+}
+
+/// A file from a stranger must not name others of this machine.
+Error elsewhere(std::string const& dataset, char const* found) {
+    return fail(ErrorCode::unsupported, dataset, "values in the file itself", found);
+}
+
 Result<NpyArray> read(std::string const& path, std::string const& dataset, NpyLimits const& limits) {
     Handle const file(::H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), ::H5Fclose);
     if (!file.good()) return fail(ErrorCode::bad_format, "file", "an HDF5 file", "something else");
-    Handle const set(::H5Dopen2(file.get(), dataset.c_str(), H5P_DEFAULT), ::H5Dclose);
+    bool refused = false;
+    Handle const access(::H5Pcreate(H5P_DATASET_ACCESS), ::H5Pclose);
+    if (!access.good() || ::H5Pset_elink_cb(access.get(), refuse_link, &refused) < 0)
+        return fail(ErrorCode::out_of_memory, "HDF5", "memory", "refused");
+    Handle const set(::H5Dopen2(file.get(), dataset.c_str(), access.get()), ::H5Dclose);
+    if (refused) return elsewhere(dataset, "a link to another file");
     if (!set.good()) return fail(ErrorCode::missing_tensor, dataset, "a dataset of this name", "none");
+    Handle const storage(::H5Dget_create_plist(set.get()), ::H5Pclose);
+    if (!storage.good()) return fail(ErrorCode::bad_format, dataset, "a description of its storage", "an error of HDF5");
+    if (::H5Pget_external_count(storage.get()) != 0) return elsewhere(dataset, "values in another file");
+    if (::H5Pget_layout(storage.get()) == H5D_VIRTUAL) return elsewhere(dataset, "a virtual dataset over others");
     Handle const type(::H5Dget_type(set.get()), ::H5Tclose), space(::H5Dget_space(set.get()), ::H5Sclose);
     ::H5T_class_t const kind = type.good() ? ::H5Tget_class(type.get()) : H5T_NO_CLASS;
     if (kind != H5T_INTEGER && kind != H5T_FLOAT) return fail(ErrorCode::unsupported, dataset, "integers or floats", "another type");

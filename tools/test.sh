@@ -90,7 +90,7 @@ need_arm64_zlib() {
 interop_python() {
     [ -x build/interop/bin/python ] && return
     need_packages python3-venv
-    python3 -m venv build/interop && build/interop/bin/python -m pip install -q --disable-pip-version-check numpy nibabel SimpleITK pydicom highdicom && return
+    python3 -m venv build/interop && build/interop/bin/python -m pip install -q --disable-pip-version-check numpy nibabel SimpleITK pydicom highdicom h5py && return
     rm -rf build/interop
     return 1
 }
@@ -101,7 +101,7 @@ for package in libgdcm-dev libdcmtk-dev libhdf5-dev chromium; do
 done
 oracles=()
 if $all && [ -z "${SAMED_INTEROP_PYTHON:-}" ]; then
-    if interop_python; then SAMED_INTEROP_PYTHON=$PWD/build/interop/bin/python; else skip "interop" "PyPI's nibabel, SimpleITK, pydicom and highdicom are not to be had"; fi
+    if interop_python; then SAMED_INTEROP_PYTHON=$PWD/build/interop/bin/python; else skip "interop" "PyPI's nibabel, SimpleITK, pydicom, highdicom and h5py are not to be had"; fi
 fi
 [ -z "${SAMED_INTEROP_PYTHON:-}" ] || oracles=(-DSAMED_INTEROP_PYTHON="$SAMED_INTEROP_PYTHON")
 stage "Release" preset release

@@ -143,6 +143,28 @@ TEST_SUITE("cli/volume") {
         }
     }
 
+    TEST_CASE("an array has no millilitres, in no file") {
+        Folder const folder;
+        std::string const model = make_model(folder, folder.write("r.json", unit_window));
+        std::vector<float> values(4 * 20 * 24);
+        for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 61);
+        REQUIRE(samed::write_npy(folder / "a.npy", {4, 20, 24}, values.data()).has_value());
+        for (char const* table : {"s.json", "s.csv"})
+            samed_ok({"segment", "-m", model, folder / "a.npy", "-o", folder / "l.npy", "--statistics", folder / table, "--report",
+                      folder / "r.html"});
+        Json const json = Json::parse(slurp(folder / "s.json"));
+        REQUIRE(json["classes"].size() == 8);
+        for (Json const& row : json["classes"]) {
+            CHECK(row["ml"].is_null());
+            CHECK(row["voxels"].is_number());
+            std::string const line = "\"," + std::to_string(row["voxels"].get<int>()) + ",,";
+            CHECK(contains(slurp(folder / "s.csv"), line));
+        }
+        std::string const page = slurp(folder / "r.html");
+        CHECK(contains(page, "\"ml\":null"));
+        CHECK(!contains(page, "\"ml\":0"));
+    }
+
     TEST_CASE("cleaning is off by default, reported when on, and leaves one part a class") {
         Folder const folder;
         std::string const model = make_model(folder, folder.write("r.json", unit_window)), input = golden("nifti/int16.nii");
@@ -205,6 +227,18 @@ TEST_SUITE("cli/volume") {
         CHECK(std::count(csv.begin(), csv.end(), '\n') == 1 + 3 * 3);
         CHECK(contains(csv, "\"all\",mean,"));
         CHECK(contains(markdown, "| mean | 0.8"));
+        for (char const* side : {"p/", "r/"}) {  // pictures count too, hidden files and notes do not
+            std::filesystem::copy_file(golden("../image/data/grey.png"), folder / (std::string(side) + "three.png"));
+            folder.write(std::string(side) + ".four.npy", "x");
+            folder.write(std::string(side) + "notes.txt", "x");
+        }
+        Outcome const more = samed_ok({"eval", "--prediction", folder / "p", "--reference", folder / "r", "--csv", folder / "s.csv"});
+        CHECK(contains(more.out, "3 cases"));
+        CHECK(contains(slurp(folder / "s.csv"), "\n\"three\",1,"));
+        std::string const endless(5000, 'x');  // longer than a path may be
+        Outcome const unasked = run_samed({"eval", "--prediction", endless, "--reference", folder / "r"});
+        CHECK(unasked.code == 2);
+        CHECK(contains(unasked.err, "samed: "));
         std::filesystem::remove(folder / "r/two.npy");
         Outcome const missing = run_samed({"eval", "--prediction", folder / "p", "--reference", folder / "r"});
         CHECK(missing.code == 2);

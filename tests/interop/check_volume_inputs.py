@@ -52,8 +52,8 @@ def compare(name, image, truth):
     print(f"{name}: {expected.size} labels identical, {nibabel.aff2axcodes(image.affine)}")
 
 
-def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compress=None, syntax=None):
-    """One file a slice, axial as SimpleITK sees them, in a shuffled order of names."""
+def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compress=None, syntax=None, shift=0.0, icon=False):
+    """One file a slice, axial as SimpleITK sees them, in a shuffled order of names; each `shift` mm further along x than the one before."""
     os.makedirs(folder)
     voxels = SimpleITK.GetArrayFromImage(image)  # [z, y, x]
     direction, spacing = image.GetDirection(), image.GetSpacing()
@@ -73,6 +73,7 @@ def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compr
         d.PixelSpacing = [spacing[1], spacing[0]]
         d.SliceThickness = 99  # nor the thickness
         d.ImagePositionPatient = list(image.TransformIndexToPhysicalPoint((0, 0, k)))
+        d.ImagePositionPatient[0] += k * shift
         d.ImageOrientationPatient = [direction[0], direction[3], direction[6], direction[1], direction[4], direction[7]]
         d.SamplesPerPixel, d.PhotometricInterpretation = 1, "MONOCHROME2"
         d.BitsAllocated, d.BitsStored, d.HighBit, d.PixelRepresentation = 16, 16, 15, int(signed)
@@ -80,6 +81,15 @@ def write_dicom(folder, image, uid, signed=True, slope=1.0, intercept=0.0, compr
             d.RescaleSlope, d.RescaleIntercept = slope, intercept
         stored = (voxels[k].astype(numpy.float64) - intercept) / slope
         d.PixelData = stored.astype(numpy.int16 if signed else numpy.uint16).tobytes()
+        if icon:  # its pixels are fragments in a sequence
+            small = pydicom.Dataset()
+            small.Rows = small.Columns = 4
+            small.SamplesPerPixel, small.PhotometricInterpretation = 1, "MONOCHROME2"
+            small.BitsAllocated = small.BitsStored = 8
+            small.HighBit, small.PixelRepresentation = 7, 0
+            small.PixelData = pydicom.encaps.encapsulate([bytes(range(16)), bytes(range(40))])
+            small["PixelData"].VR, small["PixelData"].is_undefined_length = "OB", True
+            d.IconImageSequence = [small]
         if compress:
             d.compress(compress, generate_instance_uid=False)
         d.save_as(os.path.join(folder, f"im{names[k]:04d}.dcm"), enforce_file_format=True)
@@ -120,8 +130,8 @@ def check_segmentation_object(series, out):
     print(f"DICOM-SEG: highdicom reads {found.size} labels identical, {seg.number_of_segments} segments ({names[0]}, ..), {seg.NumberOfFrames} frames")
 
 
-def expect_error(name, part, *arguments):
-    done = subprocess.run([SAMED, "segment", "-m", MODEL, *arguments], capture_output=True, text=True)
+def expect_error(name, part, *arguments, user=None):
+    done = subprocess.run([SAMED, "segment", "-m", MODEL, *arguments], capture_output=True, text=True, user=user)
     if done.returncode != 2 or part not in done.stderr:
         sys.exit(f"{name}: exit {done.returncode}, {done.stderr!r} has no {part!r}")
     print(f"{name}: {done.stderr.strip().splitlines()[-1][:150]}")
@@ -169,14 +179,84 @@ def main():
         compare("DICOM, implicit", segment(at("implicit"), at("labels.nii.gz")), truth)
         write_dicom(at("rle"), itk, "1.2.826.0.1.4", compress=pydicom.uid.RLELossless)
         compare("DICOM, RLE", segment(at("rle"), at("labels.nii.gz")), truth)
+        write_dicom(at("icon"), itk, "1.2.826.0.1.7", compress=pydicom.uid.RLELossless, icon=True)
+        compare("DICOM with icons", segment(at("icon"), at("labels.nii.gz")), truth)
+        check_own_segmentation(at("rle"), at("labels.nii.gz"), truth)
+        write_dicom(at("gantry"), itk[40:72, 40:72, :6], "1.2.826.0.1.8", shift=0.5)
+        segment(at("gantry"), at("labels.nii.gz"))
+        print("DICOM, tilted gantry: read")
+        unreadable(folder, at("gantry"))
         try:
             write_dicom(at("j2k"), itk, "1.2.826.0.1.5", compress=pydicom.uid.JPEG2000Lossless)
         except (RuntimeError, NotImplementedError):
             print("JPEG 2000: skipped, no encoder")
         else:
             compare("DICOM, JPEG 2000", segment(at("j2k"), at("labels.nii.gz")), truth)
+        other_files_hdf5(folder, at("x.npy"))
         malformed(at("bad"), itk[40:72, 40:72, :6], at("x.nii.gz"))
         assert not os.path.exists(at("x.nii.gz"))
+
+
+def check_own_segmentation(series, out, truth):
+    """A segmentation object among the images is no series of them."""
+    inside = os.path.join(series, "labels.dcm")
+    done = subprocess.run([SAMED, "segment", "-m", MODEL, series, "-o", out, "--dicom-seg", inside], capture_output=True, text=True)
+    if "a build with DCMTK" in done.stderr:
+        return
+    if done.returncode or not os.path.exists(inside):
+        sys.exit(f"DICOM-SEG beside the images: {done.stderr}")
+    compare("DICOM with labels beside the images", segment(series, out), truth)
+
+
+def other_files_hdf5(folder, out):
+    """A .h5 file may not lead to other files."""
+    try:
+        import h5py
+    except ImportError as missing:
+        return print(f"HDF5: skipped, {missing}")
+    at = lambda name: os.path.join(folder, name)
+    image = numpy.random.default_rng(3).random((2, 24, 24), dtype=numpy.float32)
+    with h5py.File(at("own.h5"), "w") as f:
+        f["image"] = image
+        f["group/deep"] = image
+    with h5py.File(at("soft.h5"), "w") as f:
+        f["values"] = image
+        f["image"] = h5py.SoftLink("/values")
+    for name in ("own.h5", "soft.h5"):
+        done = subprocess.run([SAMED, "segment", "-m", MODEL, at(name), "-o", out], capture_output=True, text=True)
+        if "this build has no HDF5" in done.stderr:
+            return print("HDF5: skipped, this build has none")
+        if done.returncode:
+            sys.exit(f"HDF5: {done.stderr}")
+    os.remove(out)
+    with h5py.File(at("link.h5"), "w") as f:
+        f["image"] = h5py.ExternalLink("own.h5", "/image")
+    with h5py.File(at("bent.h5"), "w") as f:
+        f["elsewhere"] = h5py.ExternalLink("own.h5", "/group")
+        f["image"] = h5py.SoftLink("/elsewhere/deep")
+    with h5py.File(at("virtual.h5"), "w") as f:
+        layout = h5py.VirtualLayout(shape=image.shape, dtype=image.dtype)
+        layout[:] = h5py.VirtualSource(at("own.h5"), "image", shape=image.shape)
+        f.create_virtual_dataset("image", layout)
+    image.tofile(at("raw"))
+    with h5py.File(at("external.h5"), "w") as f:
+        f.create_dataset("image", image.shape, image.dtype, external=[(at("raw"), 0, image.nbytes)])
+    for name in ("link", "bent", "virtual", "external"):
+        expect_error(f"HDF5, {name}", "unsupported", at(name + ".h5"), "-o", out)
+
+
+def unreadable(folder, series):
+    """What cannot be read may be a slice: an error, never passed over."""
+    user = 65534 if os.geteuid() == 0 else None
+    os.chmod(folder, 0o777)
+    closed = os.path.join(series, "closed")
+    os.makedirs(closed)
+    os.chmod(closed, 0)
+    expect_error("closed folder", "io_failure", series, "-o", os.path.join(folder, "x.nii.gz"), user=user)
+    os.rmdir(closed)
+    path = os.path.join(series, "im0000.dcm")
+    os.chmod(path, 0)
+    expect_error("closed file", "io_failure", series, "-o", os.path.join(folder, "x.nii.gz"), user=user)
 
 
 def malformed(folder, image, out):
@@ -225,6 +305,8 @@ def malformed(folder, image, out):
     change("orientation not square", "ImageOrientationPatient", put(ImageOrientationPatient=[1, 0, 0, 0.7, 0.7, 0]))
     change("mixed orientations", "ImageOrientationPatient", put(ImageOrientationPatient=[1, 0, 0, 0, 0, 1]))
     change("uneven steps", "steps of", put(ImagePositionPatient=[float(v) + (0.4 if i == 2 else 0) for i, v in enumerate(image.TransformIndexToPhysicalPoint((0, 0, 2)))]))
+    change("slice beside the others", "beside it", lambda d: d.ImagePositionPatient.__setitem__(0, d.ImagePositionPatient[0] + 3))
+    change("values beyond f32", "not_finite: RescaleSlope", put(RescaleSlope="1e300", RescaleIntercept=0))
     change("no spacing", "PixelSpacing", put(PixelSpacing=None))
     change("spacing of 0", "PixelSpacing", put(PixelSpacing=[0, 1]))
     change("mixed spacings", "PixelSpacing", put(PixelSpacing=[3, 3]))

@@ -252,6 +252,25 @@ TEST_SUITE("io/nifti bad input") {
         CHECK(errors > 1000);
     }
 
+    TEST_CASE("a plain part of a file ends with the file, wherever the part begins") {
+        Folder const folder;
+        std::string const path = folder.write("a", "header: 4567");
+        auto part = GzipFile::open_part(*File::open(path), 8, GzipFile::Coding::plain);
+        REQUIRE(part.has_value());
+        char out[8] = {};
+        REQUIRE(part->read_at(1, out, 3).has_value());
+        CHECK(std::string(out) == "567");
+        CHECK(part->read_at(4, out, 0).has_value());
+        constexpr std::uint64_t last = ~std::uint64_t{0};
+        std::uint64_t const beyond[][2] = {{4, 1}, {1, 4}, {5, 1}, {5, 0}, {0, 5}, {12, 0}, {last, 1}, {last - 7, 1}};
+        for (auto const& range : beyond) {
+            CAPTURE(range[0]);
+            auto const read = part->read_at(range[0], out, range[1]);
+            REQUIRE(!read.has_value());
+            CHECK(read.error().code == ErrorCode::truncated);
+        }
+    }
+
     TEST_CASE("gzip bombs end early") {
         Folder const folder;
         Sample s(1, false, 1, 1, 1, 2, 8);

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <random>
 #include <string>
@@ -48,6 +49,30 @@ Sample noisy(int version, bool big) {
 }  // namespace
 
 TEST_SUITE("io/nifti write_labels") {
+    TEST_CASE("maps come back in both byte orders, in one append and in several") {
+        Folder const folder;
+        std::vector<float> values(100 * 93);  // more than two pieces
+        for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) * 0.75f - 100;
+        for (bool big : {false, true})
+            for (std::size_t piece : {values.size(), std::size_t{4096}, std::size_t{93}}) {
+                CAPTURE(big);
+                CAPTURE(piece);
+                NiftiHeader sized = NiftiFile::open(folder.write("like.nii", noisy(1, big).bytes))->header();
+                std::copy_n(std::array{100, 93, 1}.begin(), 3, sized.size);
+                auto writer = NiftiWriter::create(folder.file("map.nii"), sized, DType::f32);
+                REQUIRE(writer.has_value());
+                for (std::size_t at = 0; at < values.size(); at += piece)
+                    REQUIRE(writer->append(&values[at], std::min(piece, values.size() - at)).has_value());
+                REQUIRE(writer->commit().has_value());
+                auto file = NiftiFile::open(folder.file("map.nii"));
+                REQUIRE(file.has_value());
+                CHECK(file->header().big_endian == big);
+                std::vector<float> back(values.size());
+                REQUIRE(file->read_volume({back.data(), {1, 93, 100}}).has_value());
+                CHECK(back == values);
+            }
+    }
+
     TEST_CASE("geometry is the input's, byte for byte, in its version and byte order") {
         Folder const folder;
         std::vector<std::uint8_t> labels(24);

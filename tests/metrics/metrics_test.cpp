@@ -224,6 +224,33 @@ TEST_SUITE("metrics") {
         CHECK(means.textbook_mean.dice == doctest::Approx((5.0 / 6 + 0.5) / 2));
     }
 
+    TEST_CASE("a cohort's means are the same whether cases are scored to their own largest label or to the largest of all") {
+        Labels low(1, 1, 4), high(1, 1, 4), wrong(1, 1, 4);
+        low.values = {1, 1, 0, 0};
+        high.values = {1, 0, 3, 3};
+        wrong.values = {1, 0, 0, 3};
+        auto const means = [&](int classes) {
+            Cohort cohort;
+            cohort.cases.push_back({"low", evaluate(low.view(), low.view(), classes, {1, 1, 1}).value()});
+            cohort.cases.push_back({"high", evaluate(wrong.view(), high.view(), classes, {1, 1, 1}).value()});
+            return cohort.means();
+        };
+        Summary const own = means(0), all = means(3);
+        REQUIRE(own.classes.size() == 3);
+        CHECK(own.classes[2].authors.dice == doctest::Approx((0 + 2.0 / 3) / 2));
+        CHECK(own.classes[2].textbook.dice == doctest::Approx((1 + 2.0 / 3) / 2));
+        for (std::size_t k = 0; k < 3; ++k)
+            for (auto const convention : {&ClassScore::authors, &ClassScore::textbook}) {
+                Score const &a = own.classes[k].*convention, &b = all.classes[k].*convention;
+                CHECK(a.dice == b.dice);
+                CHECK(a.nsd == b.nsd);
+                CHECK(a.hd95_mm == b.hd95_mm);
+                CHECK(a.hd_mm == b.hd_mm);
+            }
+        CHECK(own.textbook_mean.dice == all.textbook_mean.dice);
+        CHECK(own.authors_mean.dice == all.authors_mean.dice);
+    }
+
     TEST_CASE("percentiles interpolate as numpy does") {
         auto const of = [](std::vector<double> const& values, double percent) {
             auto buffer = Buffer<double>::allocate(values.size());

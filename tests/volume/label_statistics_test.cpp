@@ -137,4 +137,27 @@ TEST_SUITE("image/uncertainty") {
         auto const some = run({0, std::log(2.f), -200});
         CHECK(some.second == doctest::Approx(1.0 / 3));
     }
+
+    TEST_CASE("a pixel's figures are those of the sample that its label came from, however the positions round") {
+        constexpr int side = 1024;  // odd rows are sure, even ones torn
+        std::vector<float> logits(2 * side * side);
+        std::vector<std::uint8_t> odd(side);
+        for (std::size_t y = 0; y < side; ++y) {
+            odd[y] = y % 2;
+            std::fill_n(logits.begin() + static_cast<std::ptrdiff_t>((side + y) * side), side, odd[y] ? 100.f : 0.f);
+        }
+        for (int height : {1, 2, 55, 109, 211, 419, 1024, 1500}) {
+            CAPTURE(height);
+            auto const rows = static_cast<std::size_t>(height);
+            std::vector<float> margin(rows);
+            std::vector<std::uint8_t> labels(rows);
+            uncertainty({logits.data(), {2, side, side}}, side, {height, 1, side, side}, nullptr, margin.data());
+            label_zoom(planar<std::uint8_t const>(odd.data(), side, 1), {labels.data(), {height, 1}});
+            if (height > 1) labels.back() = 1;  // the last sample, also where label_zoom fills
+            for (std::size_t i = 0; i < rows; ++i) {
+                CAPTURE(i);
+                CHECK(margin[i] == doctest::Approx(labels[i]));
+            }
+        }
+    }
 }

@@ -28,6 +28,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+bool is_folder(std::string const& path) {
+    std::error_code code;  // what cannot be asked is no folder: opening it says why
+    return std::filesystem::is_directory(path, code);
+}
+
 struct Options {
     std::string prediction, reference, csv, markdown, json_file;
     std::vector<double> spacing;
@@ -62,7 +67,7 @@ Json summary_json(Summary const& summary) {
 
 Json cohort_json(Options const& o, Cohort const& cohort) {
     Json out = {{"prediction", o.prediction}, {"reference", o.reference}, {"tolerance_mm", o.tolerance}};
-    if (!std::filesystem::is_directory(o.prediction)) {
+    if (!is_folder(o.prediction)) {
         out.update(summary_json(cohort.cases.front().summary));
         return out;
     }
@@ -91,9 +96,8 @@ std::string cohort_csv(Cohort const& cohort) {
         for (char const* score : {"dice", "hd95_voxels", "hd95_mm", "hd_mm", "assd_mm", "nsd"})
             out += std::string(",") + convention + "_" + score;
     out += "\n";
-    auto const add = [&](std::string name, std::string const& label, ClassScore const& c) {
-        for (std::size_t at = 0; (at = name.find('"', at)) != std::string::npos; at += 2) name.insert(at, 1, '"');
-        out += "\"" + name + "\"," + label + "," + std::to_string(c.prediction_voxels) + "," + std::to_string(c.reference_voxels);
+    auto const add = [&](std::string const& name, std::string const& label, ClassScore const& c) {
+        out += csv_quoted(name) + "," + label + "," + std::to_string(c.prediction_voxels) + "," + std::to_string(c.reference_voxels);
         for (Score const* s : {&c.authors, &c.textbook}) {
             out += "," + digits(s->dice, "%.9g");
             for (auto const& v : {s->hd95_voxels, s->hd95_mm, s->hd_mm, s->assd_mm}) out += "," + (v ? digits(v, "%.9g") : std::string());
@@ -145,15 +149,7 @@ void print_row(std::string const& name, Score const& a, Score const& t) {
 }
 
 Result<std::map<std::string, std::string>> cases_of(std::string const& folder) {
-    std::map<std::string, std::string> cases;
-    std::error_code code;
-    for (auto const& entry : std::filesystem::directory_iterator(folder, code)) {
-        std::string const path = entry.path().string();
-        if (!entry.is_regular_file(code) || !(VolumeReader::knows(path) || is_array(path))) continue;
-        if (!cases.emplace(case_name(path), path).second)
-            return fail(ErrorCode::invalid_argument, "cases", "one file a case", case_name(path)).in(folder);
-    }
-    if (code) return fail(ErrorCode::io_failure, "open", "a folder", code.message()).in(folder);
+    SAMED_TRY(auto cases, files_by_case(folder, is_label_file));
     if (cases.empty()) return fail(ErrorCode::invalid_argument, "cases", "label volumes in the folder", "none").in(folder);
     return cases;
 }
@@ -169,7 +165,7 @@ Result<Summary> compare(Options const& o, std::string const& prediction_path, st
 
 Result<Cohort> compare_all(Options const& o) {
     Cohort cohort;
-    if (!std::filesystem::is_directory(o.prediction)) {
+    if (!is_folder(o.prediction)) {
         SAMED_TRY(Summary summary, compare(o, o.prediction, o.reference));
         cohort.cases.push_back({case_name(o.prediction), std::move(summary)});
         return cohort;
@@ -189,18 +185,12 @@ Result<Cohort> compare_all(Options const& o) {
     return cohort;
 }
 
-Result<void> write_whole(std::string const& path, std::string const& content) {
-    SAMED_TRY(auto file, AtomicFile::create(path));
-    SAMED_CHECK(file.write(content));
-    return file.commit();
-}
-
 Result<void> run(Options const& o) {
     SAMED_TRY(Cohort const cohort, compare_all(o));
     std::string const json = cohort_json(o, cohort).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
-    if (!o.csv.empty()) SAMED_CHECK(write_whole(o.csv, cohort_csv(cohort)));
-    if (!o.markdown.empty()) SAMED_CHECK(write_whole(o.markdown, cohort_markdown(o, cohort)));
-    if (!o.json_file.empty()) SAMED_CHECK(write_whole(o.json_file, json));
+    if (!o.csv.empty()) SAMED_CHECK(write_text(o.csv, cohort_csv(cohort)));
+    if (!o.markdown.empty()) SAMED_CHECK(write_text(o.markdown, cohort_markdown(o, cohort)));
+    if (!o.json_file.empty()) SAMED_CHECK(write_text(o.json_file, json));
     if (o.json) {
         std::fputs(json.c_str(), stdout);
         return {};

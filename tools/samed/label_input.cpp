@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <system_error>
 
 #include "picture.hpp"
 #include "segment_input.hpp"
@@ -50,6 +51,26 @@ std::string case_name(std::string const& path) {
     std::string name = std::filesystem::path(path).filename().string();
     if (has_extension(name, ".gz")) name.resize(name.size() - 3);
     return name.substr(0, name.rfind('.'));
+}
+
+Result<std::map<std::string, std::string>> files_by_case(std::string const& folder, std::function<bool(std::string const&)> const& wanted) {
+    std::map<std::string, std::string> found;
+    std::error_code code;
+    std::filesystem::directory_iterator at(folder, code), end;
+    for (; !code && at != end; at.increment(code)) {
+        std::string const path = at->path().string(), name = at->path().filename().string();
+        std::error_code ignored;  // a link to nothing is no file
+        if (name[0] == '.' || !at->is_regular_file(ignored) || (wanted && !wanted(path))) continue;
+        if (!found.emplace(case_name(name), path).second)
+            return fail(ErrorCode::invalid_argument, case_name(name), "one file of this name", "two that differ in their extension")
+                .in(folder);
+    }
+    if (code) return fail(ErrorCode::io_failure, "folder", {}, code.message()).in(folder);
+    return found;
+}
+
+bool is_label_file(std::string const& path) {
+    return VolumeReader::knows(path) || is_array(path) || has_extension(path, ".png");
 }
 
 Result<LabelVolume> read_label_volume(std::string const& path) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <map>
 #include <string>
 
 #include <samed/volume/volume.hpp>
@@ -9,6 +11,15 @@ namespace samed::tool {
 
 /// Name of a case: the file's without the endings that readers know.
 std::string case_name(std::string const& path);
+
+/// Files right in a folder by the names of their cases, hidden ones left out.
+/// @param wanted  by path; null takes all
+/// @errors io_failure, invalid_argument (two files of one case)
+Result<std::map<std::string, std::string>> files_by_case(std::string const& folder,
+                                                         std::function<bool(std::string const&)> const& wanted = nullptr);
+
+/// Whether `read_label_volume` knows the extension.
+bool is_label_file(std::string const& path);
 
 /// Labels from what VolumeReader knows, .npy, .npz ("label") or .h5 ("label") with 2 axes [h, w] or 3 [slices, h, w], or a grey .png whose values are the labels.
 /// @errors those of the readers; unsupported (another extension), shape_mismatch, out_of_range

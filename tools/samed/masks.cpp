@@ -58,10 +58,9 @@ Result<void> run(Options const& o) {
     SAMED_TRY(Input const input, read_input(o.input));
     if (input.is_volume()) return fail(ErrorCode::invalid_argument, "input", "a 2-D image", "a volume").in(o.input);
     if (o.output == o.overlay) return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(o.output);
-    SAMED_TRY(File const in, File::open(o.input));
     for (std::string const& path : {o.output, o.overlay}) {
         if (path.empty()) continue;
-        if (in.is_at(path)) return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(path);
+        SAMED_CHECK(check_apart(o.input, path));
         SAMED_TRY(auto probe, AtomicFile::create(path));  // refused now rather than after the work
     }
     AnyOptions options;

@@ -49,8 +49,7 @@ Result<void> check(Options const& o) {
             if (*outputs[i] == *outputs[k]) return fail(ErrorCode::invalid_argument, "outputs", "different files", "the same name twice").in(*outputs[i]);
         for (std::string const* input : inputs) {
             if (input->empty()) continue;
-            SAMED_TRY(File const in, File::open(*input));
-            if (in.is_at(*outputs[i])) return fail(ErrorCode::invalid_argument, "output", "another file than the input", "the input").in(*outputs[i]);
+            SAMED_CHECK(check_apart(*input, *outputs[i]));
         }
         SAMED_TRY(auto probe, AtomicFile::create(*outputs[i]));  // refused now rather than after the work
     }

@@ -8,6 +8,7 @@
 
 #include "picture.hpp"
 #include "report_page.hpp"
+#include "tool.hpp"
 
 namespace samed::tool {
 
@@ -50,7 +51,7 @@ Json rows_json(ReportFacts const& f) {
         Json row = {{"label", k},
                     {"name", k < f.names.size() ? f.names[k] : "label " + std::to_string(k)},
                     {"voxels", r.voxels},
-                    {"ml", r.volume_ml}};
+                    {"ml", f.placed ? Json(r.volume_ml) : Json(nullptr)}};
         row["mean"] = r.voxels ? Json(r.mean) : Json(nullptr);
         row["sd"] = r.voxels ? Json(r.sd) : Json(nullptr);
         row["box_first"] = r.voxels ? Json(r.first) : Json(nullptr);
@@ -134,10 +135,8 @@ std::string statistics_json(ReportFacts const& f) {
 std::string statistics_csv(ReportFacts const& f) {
     std::string out = "label,name,voxels,ml,mean,sd,x_first,x_last,y_first,y_last,z_first,z_last,components\n";
     for (Json const& row : rows_json(f)) {
-        std::string name = row["name"];
-        for (std::size_t at = 0; (at = name.find('"', at)) != std::string::npos; at += 2) name.insert(at, 1, '"');
-        out += row["label"].dump() + ",\"" + name + "\"," + row["voxels"].dump() + "," + row["ml"].dump();
         auto const value = [](Json const& v) { return v.is_null() ? std::string() : v.dump(); };
+        out += row["label"].dump() + "," + csv_quoted(row["name"]) + "," + row["voxels"].dump() + "," + value(row["ml"]);
         out += "," + value(row["mean"]) + "," + value(row["sd"]);
         for (std::size_t axis = 0; axis < 3; ++axis)
             for (char const* side : {"box_first", "box_last"}) out += "," + (row[side].is_null() ? std::string() : row[side][axis].dump());
@@ -169,12 +168,6 @@ std::string dcmqi_json(ReportFacts const& f) {
                 {"segmentAttributes", Json::array({segments})}}
                .dump(2, ' ', false, Json::error_handler_t::replace) +
            "\n";
-}
-
-Result<void> write_text(std::string const& path, std::string const& content) {
-    SAMED_TRY(auto file, AtomicFile::create(path));
-    SAMED_CHECK(file.write(content));
-    return file.commit();
 }
 
 }  // namespace samed::tool

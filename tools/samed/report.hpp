@@ -52,6 +52,7 @@ struct ReportFacts {
     std::string input, model, recipe, space, version;
     VolumeReport run;
     bool streamed = false;
+    bool placed = true;              ///< the input says how large its voxels are; else there are no millilitres
     std::vector<std::string> names;  ///< by label, 0 = background
     std::vector<Rgb> colours;        ///< by label
     std::vector<LabelStatistics::Row> rows;
@@ -68,8 +69,5 @@ std::string statistics_json(ReportFacts const& facts);
 
 /// Metadata for dcmqi's itkimage2segimage: labels, colours, codes of the DICOM standard's general terms.
 std::string dcmqi_json(ReportFacts const& facts);
-
-/// @errors io_failure
-Result<void> write_text(std::string const& path, std::string const& content);
 
 }  // namespace samed::tool

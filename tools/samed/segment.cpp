@@ -147,7 +147,7 @@ void add_segment(CLI::App& app, int& code) {
     CLI::App* const c = app.add_subcommand("segment", "Label an image or a volume, or cut out what a point or a box shows");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapters,
-                  "adapter file made by convert --adapter-only; several, each with its own -a, label the input in one pass with one "
+                  "adapter file made by finetune or convert --adapter-only; several, each with its own -a, label the input in one pass with one "
                   "base in memory, and every output's name holds {adapter}: the adapter file's name without folder and extension")
         ->allow_extra_args(false);
     c->add_option("--lora", o->lora,

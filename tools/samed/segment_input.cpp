@@ -11,9 +11,6 @@
 #ifdef SAMED_TOOL_HDF5
 #include <samed/io/hdf5.hpp>
 #endif
-#ifdef SAMED_TOOL_DICOM
-#include <samed/volume/dicom.hpp>
-#endif
 
 #include "picture.hpp"
 #include "tool.hpp"
@@ -54,7 +51,7 @@ Result<Input> read_array(std::string const& path) {
     return in;
 }
 
-Result<VolumeReader> open_series(std::string const& folder, std::string const& series) {
+Result<VolumeReader> open_series(std::string const& folder, std::string const& series, DicomSeries& chosen) {
 #ifdef SAMED_TOOL_DICOM
     SAMED_TRY(auto const list, list_dicom_series(folder));
     if (list.size() > 1 && series.empty()) {
@@ -63,9 +60,10 @@ Result<VolumeReader> open_series(std::string const& folder, std::string const& s
             std::fprintf(stderr, "%4zu  %-4s %5zu files  %s  %s\n", i + 1, list[i].modality.c_str(), list[i].files.size(),
                          list[i].uid.c_str(), list[i].description.c_str());
     }
-    return open_dicom_series(folder, series);
+    SAMED_TRY(chosen, choose_dicom_series(list, folder, series));
+    return open_dicom_series(chosen, folder);
 #else
-    (void)series;
+    (void)series, (void)chosen;
     return fail(ErrorCode::unsupported, "input", "a file", "a folder: this build has no DICOM")
         .in(folder)
         .advise("install GDCM and build again");
@@ -110,8 +108,8 @@ Result<Input> read_input(std::string const& path, InputOptions const& options) {
     if (folder || VolumeReader::knows(path)) {
         if (folder && options.number)
             return fail(ErrorCode::invalid_argument, "--volume", "a file with four dimensions", "a folder").in(path);
-        SAMED_TRY(auto reader, folder ? open_series(path, options.series) : VolumeReader::open(path, options.number));
         Input in;
+        SAMED_TRY(auto reader, folder ? open_series(path, options.series, in.series) : VolumeReader::open(path, options.number));
         in.kind = Input::Kind::volume;
         if (options.headers_alone) {
             in.reader.emplace(std::move(reader));

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <samed/io/npy.hpp>
+#include <samed/volume/dicom.hpp>
 #include <samed/volume/volume.hpp>
 
 namespace samed::tool {
@@ -17,6 +18,7 @@ struct Input {
     Kind kind = Kind::array;
     Volume volume;                            ///< a single image is one slice across z; not used by pictures
     std::optional<VolumeReader> reader;       ///< of Kind::volume, when it was asked for instead of its voxels
+    DicomSeries series;                       ///< of a folder, as it was when it was listed
     Buffer<float> picture;                    ///< [H, W, channels], 0..255
     int height = 0, width = 0, channels = 1;  ///< of the single image
 

@@ -12,7 +12,6 @@
 #include <samed/image/uncertainty.hpp>
 #include <samed/volume/label_files.hpp>
 #ifdef SAMED_TOOL_DICOM_SEG
-#include <samed/volume/dicom.hpp>
 #include <samed/volume/dicom_seg.hpp>
 #endif
 
@@ -83,11 +82,7 @@ struct Maps {
         auto const place = samed::slice(entropy.size() > 0 ? first : second, frame, index);
         std::size_t const pixels = static_cast<std::size_t>(place.height) * static_cast<std::size_t>(place.width);
         slice.resize(2 * pixels);
-        Placement p{place.height, place.width, s.image_size, s.image_size};
-        if (keeps_aspect(s.recipe.resize)) {
-            p.resized_height = longest_side(place.height, place.height, place.width, s.image_size);
-            p.resized_width = longest_side(place.width, place.height, place.width, s.image_size);
-        }
+        Placement const p = placement_of(place.height, place.width, s.recipe, s.image_size);
         uncertainty({logits, {s.mask_tokens, 4 * s.grid, 4 * s.grid}}, s.image_size, p, slice.data(), slice.data() + pixels);
         for (auto const& [map, from] : {std::pair(first, slice.data()), std::pair(second, slice.data() + pixels)}) {
             if (map.data == nullptr) continue;
@@ -116,6 +111,7 @@ struct Scene {
     Size size;
     SliceFrame frame{};
     std::stop_source stop{};
+    std::vector<std::string> dicom_files{};  ///< in the order of planes, where a DICOM segmentation is wanted
 
     int slices() const { return slice_count(ViewN<float const, 3>{nullptr, size}, frame.across); }
     /// Of a slice as the model sees it.
@@ -152,6 +148,7 @@ void fill_facts(Scene const& v, Outcome& out, VolumeReport const& report, bool s
     f.version = version;
     f.run = report;
     f.streamed = streamed;
+    f.placed = v.header != nullptr;
     f.rows = out.statistics.rows(v.geometry.spacing_mm);
     for (auto const& row : out.table.rows()) {
         f.names.push_back(row.name);
@@ -276,10 +273,7 @@ Result<void> finish(Scene const& v, Volume const& volume, Labelling const& one, 
     SAMED_CHECK(write_besides(out));
     SAMED_CHECK(maps.write(one.outputs, v.header, v.size));
 #ifdef SAMED_TOOL_DICOM_SEG
-    if (!one.outputs.dicom_seg.empty()) {
-        SAMED_TRY(auto const slices, dicom_slice_files(v.o.input, v.o.series));
-        SAMED_CHECK(write_dicom_seg(one.outputs.dicom_seg, slices, map, out.table));
-    }
+    if (!one.outputs.dicom_seg.empty()) SAMED_CHECK(write_dicom_seg(one.outputs.dicom_seg, v.dicom_files, map, out.table));
 #endif
     SAMED_TRY(auto file, PlaneOutput::create(one.outputs.labels, v.header, v.size, DType::u8, out.table.text()));
     SAMED_CHECK(file.append(map.data, map.count()));
@@ -348,6 +342,12 @@ Result<void> segment_volume_file(SegmentOptions const& o, std::vector<Labelling>
         std::fprintf(stderr, "warning: %s: the axes are %.2f degrees off a right angle; millimetres and millilitres are approximate\n",
                      o.input.c_str(), geometry.shear_degrees);
     Scene v{o, placed ? &input.reader->header() : nullptr, geometry, size};
+#ifdef SAMED_TOOL_DICOM_SEG
+    // Before the run: outputs may lie in the folder, and must not count as its files.
+    if (!o.outputs.dicom_seg.empty()) {
+        SAMED_TRY(v.dicom_files, dicom_slice_files(input.series, o.input));
+    }
+#endif
     bool read = !placed;
     std::vector<Labelling> left = all;
     while (!left.empty()) {

@@ -4,6 +4,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include <samed/io/file.hpp>
+
 namespace samed::tool {
 
 namespace {
@@ -47,6 +49,17 @@ Result<DType> dtype_of(std::string const& name, bool with_int8) {
     if (name == "bf16") return DType::bf16;
     if (name == "int8" && with_int8) return DType::i8;
     return fail(ErrorCode::unknown_name, "--dtype", with_int8 ? "f32, f16, bf16 or int8" : "f32, f16 or bf16", name);
+}
+
+Result<void> write_text(std::string const& path, std::string const& content) {
+    SAMED_TRY(auto file, AtomicFile::create(path));
+    SAMED_CHECK(file.write(content));
+    return file.commit();
+}
+
+std::string csv_quoted(std::string field) {
+    for (std::size_t at = 0; (at = field.find('"', at)) != std::string::npos; at += 2) field.insert(at, 1, '"');
+    return '"' + field + '"';
 }
 
 }  // namespace samed::tool

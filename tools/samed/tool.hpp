@@ -31,6 +31,12 @@ bool has_extension(std::string_view path, std::string_view extension);
 /// @errors unknown_name
 Result<DType> dtype_of(std::string const& name, bool with_int8);
 
+/// A file that appears whole or not at all. @errors io_failure
+Result<void> write_text(std::string const& path, std::string const& content);
+
+/// A field of CSV in quotation marks, those inside doubled.
+std::string csv_quoted(std::string field);
+
 /// Each adds a command to the application; its callback leaves the exit code in `code`.
 void add_convert(CLI::App& app, int& code);
 void add_export(CLI::App& app, int& code);

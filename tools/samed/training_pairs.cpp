@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <iterator>
-#include <map>
+#include <system_error>
 
 #include <samed/segment_volume.hpp>
 
@@ -14,26 +14,11 @@ namespace samed::tool {
 
 namespace {
 
-/// Files of a folder by the names of their cases.
-Result<std::map<std::string, std::string>> files_by_stem(std::string const& folder) {
-    std::map<std::string, std::string> found;
-    std::error_code failed;
-    for (std::filesystem::directory_iterator at(folder, failed), end; !failed && at != end; at.increment(failed)) {
-        std::string const name = at->path().filename().string();
-        if (name.empty() || name[0] == '.' || !at->is_regular_file(failed)) continue;
-        std::string const stem = case_name(name);
-        if (!found.emplace(stem, at->path().string()).second)
-            return fail(ErrorCode::invalid_argument, stem, "one file of this name", "two that differ in their extension").in(folder);
-    }
-    if (failed) return fail(ErrorCode::io_failure, "folder", {}, failed.message()).in(folder);
-    return found;
-}
-
 using PathPairs = std::vector<std::pair<std::string, std::string>>;
 
 Result<PathPairs> pair_folders(std::string const& images, std::string const& labels) {
-    SAMED_TRY(auto const of_images, files_by_stem(images));
-    SAMED_TRY(auto const of_labels, files_by_stem(labels));
+    SAMED_TRY(auto const of_images, files_by_case(images));
+    SAMED_TRY(auto const of_labels, files_by_case(labels));
     PathPairs pairs;
     for (auto const& [stem, path] : of_images) {
         auto const match = of_labels.find(stem);
@@ -47,9 +32,9 @@ Result<PathPairs> pair_folders(std::string const& images, std::string const& lab
 }
 
 Result<PathPairs> pair_paths(std::vector<std::string> const& images, std::vector<std::string> const& labels) {
-    bool const folders = images.size() == 1 && std::filesystem::is_directory(images[0]);
-    if (folders) {
-        if (labels.size() != 1 || !std::filesystem::is_directory(labels[0]))
+    std::error_code code;  // what is no folder is a file, whose reader says why it cannot be read
+    if (images.size() == 1 && std::filesystem::is_directory(images[0], code)) {
+        if (labels.size() != 1 || !std::filesystem::is_directory(labels[0], code))
             return fail(ErrorCode::invalid_argument, "--labels", "a folder, as --images", "files");
         return pair_folders(images[0], labels[0]);
     }

@@ -268,14 +268,23 @@ inline Result<Recipe> resolve_intensity(Recipe const& recipe, ImageView<float co
     return resolve_intensity(recipe, std::span<float const>(values.data(), values.size()));
 }
 
+/// Where `preprocess` puts an image of this size.
+inline Placement placement_of(int height, int width, Recipe const& recipe, int image_size) {
+    Placement placement{height, width, image_size, image_size, recipe.whole_pixel_prompts};
+    if (keeps_aspect(recipe.resize)) {
+        placement.resized_height = longest_side(height, height, width, image_size);
+        placement.resized_width = longest_side(width, height, width, image_size);
+    }
+    return placement;
+}
+
 /// Bytes that `preprocess` holds in its scratch for an image of this size.
 inline std::size_t preprocess_bytes(int height, int width, int channels, Recipe const& recipe, int image_size, bool slice_of_volume) {
     std::size_t const values = static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
     std::size_t bytes = values * sizeof(float);
     if (recipe.resize != Resize::spline) {
-        bool const fits = keeps_aspect(recipe.resize);
-        int const h = fits ? longest_side(height, height, width, image_size) : image_size;
-        int const w = fits ? longest_side(width, height, width, image_size) : image_size;
+        Placement const placement = placement_of(height, width, recipe, image_size);
+        int const h = placement.resized_height, w = placement.resized_width;
         std::size_t const resized = static_cast<std::size_t>(h) * static_cast<std::size_t>(w) * static_cast<std::size_t>(channels);
         bytes += values + resized;
         if (h == 0 || w == 0) return bytes;
@@ -316,14 +325,10 @@ inline Result<Placement> preprocess(ImageView<float const> image, Recipe const& 
 
     if (recipe.intensity == Intensity::min_max && (recipe.resize == Resize::spline || recipe.resize == Resize::longest_side))
         return fail(ErrorCode::out_of_range, "recipe.intensity", "another than min_max with this resize", "min_max");
-    Placement placement{image.height, image.width, image_size, image_size, recipe.whole_pixel_prompts};
-    if (keeps_aspect(recipe.resize)) {
-        placement.resized_height = longest_side(image.height, image.height, image.width, image_size);
-        placement.resized_width = longest_side(image.width, image.height, image.width, image_size);
-        if (placement.resized_height == 0 || placement.resized_width == 0)
-            return fail(ErrorCode::out_of_range, "image", text() << "at least one pixel a side at longest side " << image_size,
-                        text() << "[" << image.height << ", " << image.width << "]");
-    }
+    Placement const placement = placement_of(image.height, image.width, recipe, image_size);
+    if (placement.resized_height == 0 || placement.resized_width == 0)
+        return fail(ErrorCode::out_of_range, "image", text() << "at least one pixel a side at longest side " << image_size,
+                    text() << "[" << image.height << ", " << image.width << "]");
     SAMED_CHECK(detail::grow(scratch.values, static_cast<std::size_t>(image.height) * static_cast<std::size_t>(image.width) *
                                                  static_cast<std::size_t>(image.channels)));
     SAMED_CHECK(detail::apply_intensity(image, recipe, scratch.values.data()));

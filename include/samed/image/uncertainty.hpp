@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <samed/image/postprocess.hpp>
+#include <samed/image/rounding.hpp>
+#include <samed/image/spline_zoom.hpp>
 
 namespace samed {
 
@@ -20,15 +22,16 @@ inline void uncertainty(ViewN<float const, 3> low_res, int image_size, Placement
     int const classes = low_res.size(0), side = low_res.size(1), height = placement.input_height, width = placement.input_width;
     std::size_t const plane = std::size_t(side) * side;
     std::vector<double> p(static_cast<std::size_t>(classes));
-    // SciPy's order-0 zoom: the sample at round(i (n - 1) / (m - 1)) of the network's square.
-    auto const nearest = [](int i, int from, int to) {
-        return from == 1 ? 0 : static_cast<int>(std::floor(static_cast<double>(i) * (to - 1) / (from - 1) + 0.5));
-    };
+    // The sample whose label the pixel has, by the arithmetic of label_zoom. Rounding may carry a last pixel's position behind the last
+    // sample: its label is the 0 that SciPy fills with, which no logits decided; its figures are those of the last sample.
+    double const row_step = detail::zoom_step(placement.resized_height, height);
+    double const column_step = detail::zoom_step(placement.resized_width, width);
+    auto const nearest = [](int i, double step) { return static_cast<int>(rounded(i * step) + 0.5); };
     for (int row = 0; row < height; ++row) {
-        auto const y = detail::bilinear_tap(nearest(row, height, placement.resized_height), side, image_size);
+        auto const y = detail::bilinear_tap(nearest(row, row_step), side, image_size);
         int const below = std::min(y.first + 1, side - 1);
         for (int column = 0; column < width; ++column) {
-            auto const x = detail::bilinear_tap(nearest(column, width, placement.resized_width), side, image_size);
+            auto const x = detail::bilinear_tap(nearest(column, column_step), side, image_size);
             int const right = std::min(x.first + 1, side - 1);
             double largest = -1e300;
             for (int k = 0; k < classes; ++k) {

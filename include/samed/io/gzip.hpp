@@ -53,7 +53,6 @@ public:
     }
 
     std::string const& path() const { return file_.path(); }
-    bool is_at(std::string const& other) const { return file_.is_at(other); }
     bool compressed() const { return stream_ != nullptr; }
 
     /// The most bytes that the content can have: exact for a plain file.
@@ -68,7 +67,10 @@ public:
     /// @errors truncated, bad_format, io_failure, out_of_memory
     Result<void> read_at(std::uint64_t offset, void* out, std::size_t bytes) {
         if (!compressed()) {
-            if (offset > max_content_bytes()) return file_.read_at(offset, out, bytes);  // says truncated; the sum below cannot overflow
+            std::uint64_t const stored = max_content_bytes();
+            if (offset > stored)  // before the sum below, which could overflow
+                return fail(ErrorCode::truncated, "file", text() << "byte " << offset << " of the data", text() << stored << " bytes")
+                    .in(path());
             return file_.read_at(start_ + offset, out, bytes);
         }
         if (offset < position_) SAMED_CHECK(rewind());

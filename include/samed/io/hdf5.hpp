@@ -9,7 +9,8 @@
 namespace samed {
 
 /// One dataset of numbers as f32, row-major, as SAMed's Synapse cases have "image" and "label".
-/// @errors io_failure, bad_format (no HDF5), missing_tensor (no such dataset), unsupported (no numbers), too_large, truncated, out_of_memory
+/// @errors io_failure, bad_format (no HDF5), missing_tensor (no such dataset), unsupported (no numbers; values in other files, linked, external or
+///         virtual), too_large, truncated, out_of_memory
 Result<NpyArray> read_hdf5(std::string const& path, std::string const& dataset, NpyLimits limits = {});
 
 }  // namespace samed

@@ -152,21 +152,9 @@ private:
     Result<void> open_data(File file, Fields const& f) {
         std::uint64_t start = f.header_end;
         if (f.data_file != "LOCAL") {
-            if (f.data_file.substr(0, 4) == "LIST" || f.data_file.find('%') != std::string::npos)
-                return fail(ErrorCode::unsupported, "ElementDataFile", "LOCAL or one file", f.data_file);
             SAMED_TRY(std::string const path, detail::data_path("ElementDataFile", file.path(), f.data_file));
             SAMED_TRY(file, File::open(path));
-            start = 0;
-            std::uint64_t const bytes = header_.data_end();
-            if (f.header_size == -1) {  // the data is what the file ends with
-                if (f.compressed) return fail(ErrorCode::bad_format, "HeaderSize", "0 or more with CompressedData", "-1");
-                if (file.size() < bytes) return fail(ErrorCode::truncated, "voxels", text() << bytes << " bytes", text() << file.size());
-                start = file.size() - bytes;
-            } else if (f.header_size < 0 || f.header_size > (std::int64_t{1} << 53)) {
-                return fail(ErrorCode::out_of_range, "HeaderSize", "-1 or more", text() << f.header_size);
-            } else {
-                start = static_cast<std::uint64_t>(f.header_size);
-            }
+            SAMED_TRY(start, detail::skipped_bytes("HeaderSize", f.header_size, file, 0, header_.data_end(), f.compressed));
         }
         SAMED_TRY(auto data, GzipFile::open_part(std::move(file), start, f.compressed ? GzipFile::Coding::zlib : GzipFile::Coding::plain));
         SAMED_TRY(voxels_, VoxelFile::open(std::move(data), header_));

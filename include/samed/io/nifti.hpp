@@ -36,7 +36,6 @@ public:
     std::string const& path() const { return voxels_.path(); }
     NiftiHeader const& header() const { return header_; }
     bool compressed() const { return voxels_.compressed(); }
-    bool is_at(std::string const& other) const { return voxels_.is_at(other); }
     VoxelFile& voxels() { return voxels_; }
 
     /// As VoxelFile has them.
@@ -164,10 +163,12 @@ public:
     Result<void> append(std::uint8_t const* labels, std::size_t count) { return append_bytes(labels, count); }
     Result<void> append(float const* values, std::size_t count) {
         if (!swapped_) return append_bytes(values, count * sizeof(float));
-        for (std::size_t i = 0; i < count; ++i) {
-            std::byte raw[sizeof(float)];
-            detail::store_number(raw, values[i], true);
-            SAMED_CHECK(append_bytes(raw, sizeof raw));
+        constexpr std::size_t piece_values = 4096;
+        std::byte piece[piece_values * sizeof(float)];
+        for (std::size_t done = 0; done < count; done += piece_values) {
+            std::size_t const n = std::min(piece_values, count - done);
+            for (std::size_t i = 0; i < n; ++i) detail::store_number(piece + i * sizeof(float), values[done + i], true);
+            SAMED_CHECK(append_bytes(piece, n * sizeof(float)));
         }
         return {};
     }

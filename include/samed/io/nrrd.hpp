@@ -212,25 +212,14 @@ private:
         if (f.line_skip != 0) return fail(ErrorCode::unsupported, "line skip", "0", text() << f.line_skip);
         std::uint64_t start = f.header_end;
         if (!f.data_file.empty()) {
-            if (f.data_file.substr(0, 4) == "LIST" || f.data_file.find('%') != std::string::npos)
-                return fail(ErrorCode::unsupported, "data file", "one file", f.data_file);
             SAMED_TRY(std::string const path, detail::data_path("data file", file.path(), f.data_file));
             SAMED_TRY(file, File::open(path));
             start = 0;
         }
-        std::uint64_t const bytes = header_.data_end();
-        if (f.byte_skip == -1) {  // the data is what the file ends with
-            if (coding != GzipFile::Coding::plain) return fail(ErrorCode::bad_format, "byte skip", "0 or more with gzip", "-1");
-            if (file.size() < start || file.size() - start < bytes)
-                return fail(ErrorCode::truncated, "voxels", text() << bytes << " bytes", text() << file.size());
-            start = file.size() - bytes;
-        } else if (f.byte_skip < 0 || f.byte_skip > (std::int64_t{1} << 53)) {
-            return fail(ErrorCode::out_of_range, "byte skip", "-1 or more", text() << f.byte_skip);
-        } else if (coding == GzipFile::Coding::plain) {
-            start += static_cast<std::uint64_t>(f.byte_skip);
-        } else {
-            header_.data_offset = static_cast<std::uint64_t>(f.byte_skip);  // counts in the inflated content
-        }
+        bool const compressed = coding != GzipFile::Coding::plain;
+        SAMED_TRY(std::uint64_t const skipped,
+                  detail::skipped_bytes("byte skip", f.byte_skip, file, start, header_.data_end(), compressed));
+        (compressed ? header_.data_offset : start) += skipped;  // counts in the inflated content
         SAMED_TRY(auto data, GzipFile::open_part(std::move(file), start, coding));
         SAMED_TRY(voxels_, VoxelFile::open(std::move(data), header_));
         return {};

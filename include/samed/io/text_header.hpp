@@ -135,13 +135,28 @@ inline Result<void> set_sizes(VoxelLayout& layout, std::string_view field, std::
 }
 
 /// Where a header's data file lies: beside the header or below it, nowhere else, since a header from a stranger names it.
-/// @errors unsupported
+/// @errors unsupported (also a list or a pattern of files)
 inline Result<std::string> data_path(std::string_view field, std::string const& header_path, std::string_view name) {
+    if (name.substr(0, 4) == "LIST" || name.find('%') != std::string_view::npos)
+        return fail(ErrorCode::unsupported, field, "one file", name);
     bool const leaves = name.empty() || name.front() == '/' || name == ".." || name.substr(0, 3) == "../" ||
                         name.find("/../") != std::string_view::npos || (name.size() > 2 && name.substr(name.size() - 3) == "/..");
     if (leaves || name.find('\0') != std::string_view::npos) return fail(ErrorCode::unsupported, field, "a file beside the header", name);
     std::size_t const slash = header_path.rfind('/');
     return (slash == std::string::npos ? std::string() : header_path.substr(0, slash + 1)).append(name);
+}
+
+/// Bytes to pass over behind `start`, as the field says; -1 = up to where the file still holds the data, its last bytes.
+/// @param compressed  the bytes of the data are not known
+/// @errors bad_format, out_of_range, truncated
+inline Result<std::uint64_t> skipped_bytes(std::string_view field, std::int64_t value, File const& file, std::uint64_t start,
+                                           std::uint64_t data_bytes, bool compressed) {
+    if (value < -1 || value > (std::int64_t{1} << 53)) return fail(ErrorCode::out_of_range, field, "-1 or more", text() << value);
+    if (value >= 0) return static_cast<std::uint64_t>(value);
+    if (compressed) return fail(ErrorCode::bad_format, field, "0 or more for compressed data", "-1");
+    std::uint64_t const left = file.size() - std::min(file.size(), start);
+    if (left < data_bytes) return fail(ErrorCode::truncated, "voxels", text() << data_bytes << " bytes", text() << left);
+    return left - data_bytes;
 }
 
 }  // namespace detail

@@ -39,8 +39,6 @@ public:
     std::string const& path() const { return file_.path(); }
     VoxelLayout const& layout() const { return layout_; }
     bool compressed() const { return file_.compressed(); }
-    /// Whether an output named `other` would replace this file.
-    bool is_at(std::string const& other) const { return file_.is_at(other); }
 
     /// Scaled values of the planes [first, first + out.size(0)) of one volume. In a gzip file ascending planes cost one pass,
     /// going back starts again; the checksum is not compared.

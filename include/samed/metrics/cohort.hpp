@@ -18,7 +18,8 @@ struct Cohort {
     };
     std::vector<Case> cases;
 
-    /// Means over the cases, class by class; a case that knows fewer classes takes no part in the others.
+    /// Means over the cases, class by class. A case that was scored to a lower label has no voxel of the others on either side, and counts
+    /// as `evaluate` counts that: means must not depend on the largest label of each case.
     Summary means() const {
         Summary out;
         std::size_t classes = 0;
@@ -29,8 +30,7 @@ struct Cohort {
             mean.label = static_cast<std::uint8_t>(k + 1);
             std::vector<Score> authors, textbook;
             for (Case const& c : cases) {
-                if (k >= c.summary.classes.size()) continue;
-                ClassScore const& score = c.summary.classes[k];
+                ClassScore const score = k < c.summary.classes.size() ? c.summary.classes[k] : detail::one_sided_score(mean.label, 0, 0);
                 mean.prediction_voxels += score.prediction_voxels;
                 mean.reference_voxels += score.reference_voxels;
                 authors.push_back(score.authors);

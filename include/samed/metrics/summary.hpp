@@ -58,6 +58,15 @@ inline Score mean_score(std::span<Score const> scores) {
 
 namespace detail {
 
+/// A class that one mask alone has, or none, see ClassScore.
+inline ClassScore one_sided_score(std::uint8_t label, std::uint64_t prediction_voxels, std::uint64_t reference_voxels) {
+    ClassScore c{label, prediction_voxels, reference_voxels, {}, {}};
+    double const one = prediction_voxels > 0 ? 1 : 0;
+    c.authors = {one, 0.0, 0.0, 0.0, 0.0, one};
+    if (prediction_voxels == reference_voxels) c.textbook = {1, 0.0, 0.0, 0.0, 0.0, 1};  // both empty
+    return c;
+}
+
 inline Score mean_of(std::vector<ClassScore> const& classes, Score ClassScore::*convention) {
     std::vector<Score> scores;
     for (auto const& c : classes) scores.push_back(c.*convention);
@@ -94,9 +103,7 @@ inline Result<Summary> evaluate(ViewN<std::uint8_t const, 3> prediction, ViewN<s
             }
             c.authors = c.textbook = {counts.dice(c.label), voxels, mm.hd95, mm.hd, mm.assd, mm.nsd};
         } else {
-            double const one = predicted ? 1 : 0;
-            c.authors = {one, 0.0, 0.0, 0.0, 0.0, one};
-            if (predicted == present) c.textbook = {1, 0.0, 0.0, 0.0, 0.0, 1};
+            c = detail::one_sided_score(c.label, c.prediction_voxels, c.reference_voxels);
         }
         summary.classes.push_back(c);
     }
