@@ -215,9 +215,9 @@ struct TokenAttention {  // inputs: q [B, queries, heads * head_dim], k, v [B, k
     }
 };
 
-struct ImageAttention {  // inputs: qkv [B, H, W, 3 * heads * head_dim]; fixed: rel_pos_h, rel_pos_w, pad_key, pad_value
+struct ImageAttention {  // inputs: qkv [B, H, W, 3 * heads * head_dim]; rel_pos_h, rel_pos_w, pad_key, pad_value, fixed if frozen
     int batch, height, width, heads, head_dim, window;
-    bool relative = true;
+    bool relative = true, frozen = false;
     template <class T>
     kernels::ImageAttentionArgs<T> args(Arrays<T> const& in) const {
         kernels::ImageAttentionArgs<T> a;
@@ -243,7 +243,10 @@ struct ImageAttention {  // inputs: qkv [B, H, W, 3 * heads * head_dim]; fixed: 
         a.out = out.data();
         a.log_sum_exp = lse.data();
         image_attention(c, a);
-        image_attention_backward(c, kernels::ImageAttentionBackwardArgs<T>{a, grad_out.data(), grads[0].data()});
+        kernels::ImageAttentionBackwardArgs<T> g{a, grad_out.data(), grads[0].data()};
+        if (!frozen && relative) g.grad_rel_pos_h = grads[1].data(), g.grad_rel_pos_w = grads[2].data();
+        if (!frozen) g.grad_pad_key = grads[3].data(), g.grad_pad_value = grads[4].data();
+        image_attention_backward(c, g);
     }
 };
 

@@ -186,6 +186,57 @@ TEST_SUITE("train/trainer") {
         CHECK(samed_test::relative_error(found.data(), expected) < 1e-4);
     }
 
+    TEST_CASE("everything learns: the loss of discs falls, and a whole model's file gives the network's logits") {
+        CpuContext context(2);
+        TemporaryFile const base_path("base.safetensors"), path("model.safetensors");
+        samed_test::write_part(
+            small_model(), base_path.path, [](std::string const& n) { return !samed_test::is_lora(n); },
+            [](ModelHeader& h) { h.config.rank = 0; });
+        ModelFile const base = samed_test::open_file(base_path.path);
+        ModelHeader const header = model_header(base.header(), {{"disc", {255, 0, 0}}, {"nothing", {0, 255, 0}}}, Recipe{});
+        auto loaded = Network<CpuContext>::load(base, header.config, 5, context, Learn::everything);
+        REQUIRE(loaded.has_value());
+        Network<CpuContext>& network = **loaded;
+        Discs const discs(6);
+        TrainOptions options = quick_options();
+        options.accumulate = 1;
+        options.schedule = {0.005, 5, 60, 0.9};
+        Trainer<CpuContext> trainer(context, network, discs.examples, options);
+        double first = 0, last = 0;
+        for (int i = 0; i < 60; ++i) {
+            auto const report = trainer.step();
+            REQUIRE(report.has_value());
+            if (i < 5) first += report->loss.total / 5;
+            if (i >= 55) last += report->loss.total / 5;
+        }
+        MESSAGE("loss " << first << " -> " << last);
+        CHECK(last < 0.7 * first);
+
+        REQUIRE(write_model(path.path, header, network, DType::f32).has_value());
+        ModelFile const file = samed_test::open_file(path.path);
+        CHECK(!file.header().adapter);
+        CHECK(file.header().fingerprint.size() == 64);
+        CHECK(file.header().fingerprint != base.header().fingerprint);
+        auto const model = Model<variants::Samed<>, CpuContext>::load(file, context);
+        REQUIRE_MESSAGE(model.has_value(), (model ? "" : model.error().message()));
+        std::vector<float> input(model->input_count()), embedding(model->embedding_count()), found(model->low_res_count());
+        Random random(1, 1);
+        for (float& v : input) v = random.uniform();
+        std::vector<float> expected(found.size());
+        REQUIRE(network.forward(context, 1, input.data(), expected.data()).has_value());
+        REQUIRE(model->encode(context, 1, input.data(), embedding.data()).has_value());
+        REQUIRE(model->decode(context, 1, embedding.data(), {}, found.data(), nullptr).has_value());
+        CHECK(samed_test::relative_error(found.data(), expected) < 1e-4);
+    }
+
+    TEST_CASE("everything does not learn beside LoRA") {
+        CpuContext context(1);
+        ModelFile const file = small_model();
+        auto const refused = Network<CpuContext>::load(file, file.header().config, 5, context, Learn::everything);
+        REQUIRE(!refused.has_value());
+        CHECK(refused.error().code == ErrorCode::invalid_argument);
+    }
+
     TEST_CASE("a loss that is not finite stops the run and leaves the parameters as they were") {
         CpuContext context(1);
         ModelFile const file = small_model();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../golden_case.hpp"
+#include "../model_parts.hpp"
 
 #include <memory>
 #include <string>
@@ -21,6 +22,7 @@ struct TrainingCase {
     std::vector<float> images;  ///< [2, 3, S, S]
     std::vector<std::uint8_t> labels;
     int batch = 2;
+    samed::train::Learn learn = samed::train::Learn::adapter;
 
     static TrainingCase open(std::string const& model, std::string const& name) {
         auto file = samed::Safetensors::open(std::string(SAMED_TEST_DATA) + "/golden/train/" + name + ".safetensors");
@@ -37,9 +39,19 @@ struct TrainingCase {
         return c;
     }
 
+    /// The model without its LoRA, so that everything may learn.
+    TrainingCase whole() && {
+        TemporaryFile const base("base.safetensors");
+        write_part(
+            golden.model, base.path, [](std::string const& n) { return !is_lora(n); }, [](samed::ModelHeader& h) { h.config.rank = 0; });
+        golden.model = open_file(base.path);
+        learn = samed::train::Learn::everything;
+        return std::move(*this);
+    }
+
     template <class C>
     std::unique_ptr<samed::train::Network<C>> network(C& context) const {
-        auto loaded = samed::train::Network<C>::load(golden.model, golden.model.header().config, 1, context);
+        auto loaded = samed::train::Network<C>::load(golden.model, golden.model.header().config, 1, context, learn);
         REQUIRE_MESSAGE(loaded.has_value(), (loaded ? "" : loaded.error().message()));
         return *std::move(loaded);
     }

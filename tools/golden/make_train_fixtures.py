@@ -42,10 +42,11 @@ def samed_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def learning(network: Network) -> dict[str, nn.Parameter]:
-    """What SAMed's loss reaches, by model-file name."""
+    """What SAMed's loss reaches, by model-file name: LoRA on a frozen encoder or, without LoRA, all of the encoder."""
     names = dict(zip(network.state_dict(), network.live_state()))
+    encoder = ".linear_" if network.rank else "image_encoder."
     return {names[name]: p for name, p in network.named_parameters()
-            if (".linear_" in name or "no_mask_embed" in name or name.startswith("mask_decoder."))
+            if (encoder in name or "no_mask_embed" in name or name.startswith("mask_decoder."))
             and "iou_prediction_head" not in name}
 
 
@@ -81,10 +82,13 @@ def batch_logits(network: Network, images: Tensor) -> Tensor:
 
 
 def make_network(name: str, config: Config, rank: int, seed: int, whole: bool, curve: bool) -> dict[str, Tensor]:
-    """Gradients in f64 at the weights of the golden model; `whole`: every element, else the first 48 and the norm."""
-    def fresh(dtype: torch.dtype) -> Network:
+    """Gradients in f64 at the weights of the golden model; `whole`: every element, else the first 48 and the norm.
+
+    `everything.` is the same without LoRA, of the encoder's tensors, which all learn then."""
+    def fresh(dtype: torch.dtype, rank: int) -> Network:
         network = Network(config, rank)
-        network.load_live_state(read_safetensors(GOLDEN / name / "model.safetensors"))
+        state = read_safetensors(GOLDEN / name / "model.safetensors")
+        network.load_live_state({key: value for key, value in state.items() if rank or ".linear_" not in key})
         network = network.to(dtype)
         network.prompt_encoder.pe_layer.float()
         for p in learning(network).values():
@@ -93,17 +97,21 @@ def make_network(name: str, config: Config, rank: int, seed: int, whole: bool, c
 
     images = make_image(config.image_size, 300 + seed, count=2)
     labels = make_labels(4 * config.grid, config.mask_tokens, 2)
-    network = fresh(torch.float64)
-    loss = samed_loss(batch_logits(network, images.double()), labels)
-    loss.backward()
-    tensors = {"images": (images * 256).to(torch.uint8), "labels": labels.to(torch.uint8), "loss": loss.detach().float()}
-    for key, p in learning(network).items():
-        grad = p.grad.reshape(-1).float()
-        tensors[f"grad.{key}"] = grad.reshape(p.shape) if whole else grad[:48].clone()
-        tensors[f"norm.{key}"] = p.grad.norm().float()
-        tensors[f"largest.{key}"] = p.grad.abs().max().float()
+    tensors = {"images": (images * 256).to(torch.uint8), "labels": labels.to(torch.uint8)}
+    for prefix, lora, names in (("", rank, ""), ("everything.", 0, "image_encoder.")):
+        network = fresh(torch.float64, lora)
+        loss = samed_loss(batch_logits(network, images.double()), labels)
+        loss.backward()
+        tensors[f"{prefix}loss"] = loss.detach().float()
+        for key, p in learning(network).items():
+            if not key.startswith(names):
+                continue
+            grad = p.grad.reshape(-1).float()
+            tensors[f"{prefix}grad.{key}"] = grad.reshape(p.shape) if whole else grad[:48].clone()
+            tensors[f"{prefix}norm.{key}"] = p.grad.norm().float()
+            tensors[f"{prefix}largest.{key}"] = p.grad.abs().max().float()
     if curve:
-        network = fresh(torch.float32)
+        network = fresh(torch.float32, rank)
         optimizer = torch.optim.AdamW(learning(network).values(), lr=BASE_LR, betas=(0.9, 0.999), weight_decay=0.1)
         losses = []
         for step in range(STEPS):
@@ -126,14 +134,13 @@ def make_layers() -> dict[str, Tensor]:
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64).float().double().requires_grad_(True)
 
-    def record(name: str, inputs: dict[str, Tensor], output: Tensor, fixed: tuple[str, ...] = ()) -> None:
+    def record(name: str, inputs: dict[str, Tensor], output: Tensor) -> None:
         grad_out = torch.randn(output.shape, generator=generator, dtype=torch.float64).float().double()
         output.backward(grad_out)
         tensors[f"{name}.grad_out"] = grad_out.float()
         for key, value in inputs.items():
             tensors[f"{name}.{key}"] = value.detach().float()
-            if key not in fixed:
-                tensors[f"{name}.grad.{key}"] = value.grad.float()
+            tensors[f"{name}.grad.{key}"] = value.grad.float()
 
     x, weight, bias = draw(9, 20), draw(12, 20), draw(12)
     record("linear_gelu", {"x": x, "weight": weight, "bias": bias}, F.gelu(F.linear(x, weight, bias)))
@@ -165,7 +172,7 @@ def make_layers() -> dict[str, Tensor]:
         scores = add_decomposed_rel_pos(scores, tiles[0], rel_h, rel_w, (size, size), (size, size))
         out = (scores.softmax(-1) @ tiles[2]).reshape(-1, c // head, size, size, head).permute(0, 2, 3, 1, 4).flatten(3)
         record(name, {"qkv": qkv, "pad": pad, "rel_pos_h": rel_h, "rel_pos_w": rel_w},
-               window_unpartition(out, size, padded, (height, width)), fixed=("pad", "rel_pos_h", "rel_pos_w"))
+               window_unpartition(out, size, padded, (height, width)))
     return tensors
 
 

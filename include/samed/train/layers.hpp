@@ -70,13 +70,13 @@ struct LoraLinear {
     Linear<C> a, b;  ///< [R, in], [out, R], no bias; without rows for k
 };
 
-/// The encoder's attention, its q, k and v as three.
+/// The encoder's attention: its q, k and v as three where LoRA learns, as one where everything does.
 template <TrainingBackend C>
 struct ImageAttention {
     LoraLinear<C> q, k, v;
-    typename C::Scalar const* bias = nullptr;  ///< [3C]
-    typename C::Scalar const* rel_pos_h = nullptr;
-    typename C::Scalar const* rel_pos_w = nullptr;
+    Linear<C> qkv;                  ///< [3C, C]; without rows where LoRA learns
+    Leaf<typename C::Scalar> bias;  ///< [3C]
+    Leaf<typename C::Scalar> rel_pos_h, rel_pos_w;
     int heads = 1, window = 0;
 };
 

@@ -11,7 +11,7 @@
 
 namespace samed::train {
 
-/// SAMed in training: the base frozen, LoRA, the empty prompt and the mask decoder learning.
+/// SAMed in training: LoRA, the empty prompt and the mask decoder learn on a frozen base, or everything does.
 template <TrainingBackend C>
 class Network {
 public:
@@ -21,12 +21,17 @@ public:
     /// @param config  the file's, with the rank and the mask tokens to train; where these differ from the file's tokens, what
     ///                depends on the classes is drawn afresh
     /// @param seed    of what is drawn
-    /// @errors missing_tensor, shape_mismatch, not_finite, io_failure, out_of_memory
-    static Result<std::unique_ptr<Network>> load(ModelFile const& file, ModelConfig const& config, std::uint64_t seed, C& context) {
+    /// @param learn   everything: no LoRA, what it would add lies in the weights themselves
+    /// @errors missing_tensor, shape_mismatch, not_finite, io_failure, out_of_memory; invalid_argument (LoRA where everything learns)
+    static Result<std::unique_ptr<Network>> load(ModelFile const& file, ModelConfig const& config, std::uint64_t seed, C& context,
+                                                 Learn learn = Learn::adapter) {
+        int const rank = std::max(config.rank, file.header().config.rank);
+        if (learn == Learn::everything && rank != 0)
+            return fail(ErrorCode::invalid_argument, "rank", "0 where everything learns", text() << rank).in(file.path());
         auto network = std::unique_ptr<Network>(new Network);
         network->config_ = config;
         bool const fresh_classes = file.header().config.decoder.mask_tokens != config.decoder.mask_tokens;
-        NetworkReader<C> reader(context, file, network->memory_, fresh_classes, seed);
+        NetworkReader<C> reader(context, file, network->memory_, learn, fresh_classes, seed);
         SAMED_CHECK(network->encoder_.load(reader, config));
         SAMED_CHECK(network->decoder_.load(reader, config));
         network->keep_blocks(network->encoder_.depth() / 2);
@@ -107,8 +112,8 @@ private:
         encoder_.embed(context, batch, images, inputs[0]);
         for (int i = 0; i < first_kept; ++i) run_block(context, i, batch, inputs[std::size_t(i)], inputs[std::size_t(i) + 1]);
 
-        auto const input = [&](Tape<C>& tape, int index) {  // nothing before the first block learns
-            return tape.with_gradient({inputs[std::size_t(index)], nullptr, tokens, width}, index > 0);
+        auto const input = [&](Tape<C>& tape, int index) {
+            return tape.with_gradient({inputs[std::size_t(index)], nullptr, tokens, width}, index > 0 || encoder_.embedding_learns());
         };
         auto const finish = [&](Tape<C>& tape, Variable<Scalar> x) {
             tape.backward();
@@ -133,6 +138,7 @@ private:
             context.copy(y.count(), grad, y.grad);
             finish(tape, x);
         }
+        if (encoder_.embedding_learns()) encoder_.embed_backward(context, batch, images, grad);
         return loss;
     }
 

@@ -22,6 +22,9 @@ struct KeptTensor {
     bool always_f32 = false;  ///< whatever the file's type
 };
 
+/// What a network learns: LoRA, the empty prompt and the mask decoder; or the image encoder itself with these two.
+enum class Learn { adapter, everything };
+
 /// The memory of a network that trains.
 template <TrainingBackend C>
 struct NetworkMemory {
@@ -44,15 +47,17 @@ public:
     using Shape = std::initializer_list<int>;
 
     /// @param fresh_classes  mask tokens, hypernetworks and IoU head do not come from the file
-    NetworkReader(C& context, ModelFile const& file, NetworkMemory<C>& memory, bool fresh_classes, std::uint64_t seed)
+    NetworkReader(C& context, ModelFile const& file, NetworkMemory<C>& memory, Learn learn, bool fresh_classes, std::uint64_t seed)
         : context_(context),
           loader_(context, file, packed_, Precisions{}, asked_),
           memory_(memory),
+          learn_(learn),
           fresh_classes_(fresh_classes),
           seed_(seed) {}
 
     C& context() { return context_; }
     NetworkMemory<C>& memory() { return memory_; }
+    Learn learn() const { return learn_; }
 
     /// @param fan_in  for tensors that are drawn
     Result<std::vector<float>> values(std::string const& name, Shape shape, int fan_in = 1) {
@@ -78,7 +83,9 @@ public:
         Parameter<Scalar>& p = memory_.parameters.add(name, sizes, layout, from_file<Scalar>(layout, sizes, read));
         return Leaf<Scalar>{p.value.data(), p.grad.data()};
     }
-    Result<Leaf<Scalar>> frozen(std::string const& name, Shape shape) {
+    /// A tensor of the base, which learns where everything does.
+    Result<Leaf<Scalar>> base(std::string const& name, Shape shape) {
+        if (learn_ == Learn::everything) return learning(name, shape);
         SAMED_TRY(std::vector<float> const read, values(name, shape));
         return Leaf<Scalar>{memory_.freeze(read), nullptr};
     }
@@ -103,16 +110,25 @@ public:
         return allocate(l, 4 * out, in);
     }
     Result<void> trained_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) { return norm(l, name, width, eps, true); }
-    Result<void> frozen_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) { return norm(l, name, width, eps, false); }
-    Result<void> frozen_linear(Linear<C>& l, std::string const& name, int in, int out) {
-        SAMED_TRY(l.bias, frozen(name + ".bias", {out}));
+
+    // Layers of the base.
+    Result<void> base_norm(LayerNorm<C>& l, std::string const& name, int width, double eps) { return norm(l, name, width, eps, false); }
+    Result<void> base_linear(Linear<C>& l, std::string const& name, int in, int out) {
+        if (learn_ == Learn::everything) return trained_linear(l, name, in, out);
+        SAMED_TRY(l.bias, base(name + ".bias", {out}));
         SAMED_TRY(std::vector<float> const read, values(name + ".weight", {out, in}));
         return pack(l.packed, out, in, read);
     }
-    /// A frozen convolution without bias.
-    Result<void> frozen_conv(Linear<C>& l, std::string const& name, int in, int out, int kernel) {
-        SAMED_TRY(std::vector<float> const read, values(name + ".weight", {out, in, kernel, kernel}));
-        return pack(l.packed, out, kernel * kernel * in, from_file<float>(WeightLayout::conv, {out, in, kernel, kernel}, read));
+    /// Without bias.
+    Result<void> base_conv(Linear<C>& l, std::string const& name, int in, int out, int kernel) {
+        int const k = kernel * kernel * in;
+        Shape const shape = {out, in, kernel, kernel};
+        if (learn_ == Learn::everything) {
+            SAMED_TRY(l.weight, learning(name + ".weight", shape, k, WeightLayout::conv));
+            return allocate(l, out, k);
+        }
+        SAMED_TRY(std::vector<float> const read, values(name + ".weight", shape));
+        return pack(l.packed, out, k, from_file<float>(WeightLayout::conv, {out, in, kernel, kernel}, read));
     }
     /// A frozen matrix [n, k].
     Result<void> pack(PackedPair<C>& pair, int n, int k, std::vector<float> const& source) {
@@ -124,7 +140,7 @@ public:
 
 private:
     Result<void> norm(LayerNorm<C>& l, std::string const& name, int width, double eps, bool learns) {
-        auto const leaf = [&](std::string const& of) { return learns ? learning(of, {width}) : frozen(of, {width}); };
+        auto const leaf = [&](std::string const& of) { return learns ? learning(of, {width}) : base(of, {width}); };
         SAMED_TRY(l.weight, leaf(name + ".weight"));
         SAMED_TRY(l.bias, leaf(name + ".bias"));
         l.width = width;
@@ -142,6 +158,7 @@ private:
     AskedTensors asked_;
     WeightLoader<C> loader_;
     NetworkMemory<C>& memory_;
+    Learn learn_;
     bool fresh_classes_;
     std::uint64_t seed_;
 };

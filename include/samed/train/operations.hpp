@@ -167,7 +167,7 @@ Variable<T> lora_qkv(Tape<C>& tape, Variable<T> x, ImageAttention<C> const& l) {
         }
         g.n = c;
         g.weight = parts[part]->packed.forward(context);
-        g.bias = l.bias + std::int64_t{part} * c;
+        g.bias = l.bias.value + std::int64_t{part} * c;
         g.out = y.value + std::int64_t{part} * c;
         g.out_stride = 3 * std::int64_t{c};
         gemm(context, g);
@@ -220,17 +220,20 @@ Variable<T> image_attend(Tape<C>& tape, int batch, int height, int width, Variab
     a.head_dim = c / l.heads;
     a.window = l.window;
     a.qkv = qkv.value;
-    a.rel_pos_h = l.rel_pos_h;
-    a.rel_pos_w = l.rel_pos_w;
-    a.pad_key = l.bias + c;
-    a.pad_value = l.bias + 2 * std::int64_t{c};
+    a.rel_pos_h = l.rel_pos_h.value;
+    a.rel_pos_w = l.rel_pos_w.value;
+    a.pad_key = l.bias.value + c;
+    a.pad_value = l.bias.value + 2 * std::int64_t{c};
     a.scale = T(1) / std::sqrt(T(a.head_dim));
     a.out = y.value;
     a.log_sum_exp = y.grad ? tape.arena().template take<T>(std::size_t(qkv.rows) * l.heads) : nullptr;
     image_attention(context, a);
     if (y.grad)
-        tape.on_backward([&context, a, qkv, y] {
-            image_attention_backward(context, kernels::ImageAttentionBackwardArgs<T>{a, y.grad, qkv.grad});
+        tape.on_backward([&context, &l, a, qkv, y, c] {
+            T* const pads = l.bias.grad;  // padded tokens are the bias alone
+            image_attention_backward(
+                context, kernels::ImageAttentionBackwardArgs<T>{a, y.grad, qkv.grad, l.rel_pos_h.grad, l.rel_pos_w.grad,
+                                                                pads ? pads + c : nullptr, pads ? pads + 2 * std::int64_t{c} : nullptr});
         });
     return y;
 }

@@ -26,18 +26,24 @@ struct AttentionBackwardArgs {
     T* grad_v = nullptr;
 };
 
-/// Backward of `image_attention`, windows and relative position included. The tables and the padded token are frozen wherever SAMed
-/// trains and get no gradient; no `bias_table`.
+/// Backward of `image_attention`, windows and relative position included; no `bias_table`. Where SAMed trains, the tables and the
+/// padded token are frozen.
 ///
 /// @param  forward   as above
 /// @param  grad_out  [B, H, W, heads * head_dim]
 /// @param  grad_qkv  [B, H, W, 3 * heads * head_dim], added to
+/// @param  grad_rel_pos_h, grad_rel_pos_w  as the tables, both or neither; added to
+/// @param  grad_pad_key, grad_pad_value    [heads * head_dim], both or neither; added to
 /// @cost   5 * B * heads * head_dim * (real queries) * (S * S) multiply-adds; no N x N matrix outside the reference
 template <class T>
 struct ImageAttentionBackwardArgs {
     ImageAttentionArgs<T> forward{};
     T const* grad_out = nullptr;
     T* grad_qkv = nullptr;
+    T* grad_rel_pos_h = nullptr;
+    T* grad_rel_pos_w = nullptr;
+    T* grad_pad_key = nullptr;
+    T* grad_pad_value = nullptr;
 };
 
 namespace reference {
@@ -91,16 +97,21 @@ void image_attention_backward(ImageAttentionBackwardArgs<T> const& g) {
                             std::int64_t const key = inside ? token(b, ky, kx) * 3 * width + width + channel : 0;
                             T const* k = inside ? a.qkv + key : a.pad_key + channel;
                             T const* v = inside ? a.qkv + key + width : a.pad_value + channel;
-                            T const* h = a.rel_pos_h ? a.rel_pos_h + std::int64_t{y - ky + rows - 1} * a.head_dim : nullptr;
-                            T const* w = a.rel_pos_w ? a.rel_pos_w + std::int64_t{x - kx + columns - 1} * a.head_dim : nullptr;
+                            std::int64_t const row = std::int64_t{y - ky + rows - 1} * a.head_dim;
+                            std::int64_t const column = std::int64_t{x - kx + columns - 1} * a.head_dim;
+                            T const* h = a.rel_pos_h ? a.rel_pos_h + row : nullptr;
+                            T const* w = a.rel_pos_w ? a.rel_pos_w + column : nullptr;
+                            T* grad_k = inside ? g.grad_qkv + key : g.grad_pad_key ? g.grad_pad_key + channel : nullptr;
+                            T* grad_v = inside ? g.grad_qkv + key + width : g.grad_pad_value ? g.grad_pad_value + channel : nullptr;
                             T score = a.scale * detail::dot(q, k, a.head_dim);
                             if (h) score += detail::dot(q, h, a.head_dim) + detail::dot(q, w, a.head_dim);
                             T const p = std::exp(score - lse), ds = p * (detail::dot(grad, v, a.head_dim) - delta);
                             for (int c = 0; c < a.head_dim; ++c) {
                                 grad_q[c] += ds * (a.scale * k[c] + (h ? h[c] + w[c] : T(0)));
-                                if (!inside) continue;
-                                g.grad_qkv[key + c] += ds * a.scale * q[c];
-                                g.grad_qkv[key + width + c] += p * grad[c];
+                                if (g.grad_rel_pos_h) g.grad_rel_pos_h[row + c] += ds * q[c];
+                                if (g.grad_rel_pos_w) g.grad_rel_pos_w[column + c] += ds * q[c];
+                                if (grad_k) grad_k[c] += ds * a.scale * q[c];
+                                if (grad_v) grad_v[c] += p * grad[c];
                             }
                         }
                 }

@@ -6,6 +6,7 @@
 #include <samed/kernels/attention/attention_backward.hpp>
 #include <samed/kernels/attention/attention_backward_task.hpp>
 #include <samed/kernels/attention/attention_cpu.hpp>
+#include <samed/kernels/gemm/gemm_backward_cpu.hpp>
 
 #define SAMED_SIMD_FILE <samed/kernels/attention/attention_backward_simd.inc>
 #include <samed/core/simd/for_each_isa.hpp>
@@ -26,7 +27,7 @@ inline void attention_backward(CpuContext& c, AttentionBackwardArgs<float> const
         AttentionTask& t = task.forward;
         t.head_dim = a.head_dim;
         t.queries = a.queries;
-        t.keys = t.columns = t.real_columns = a.keys;
+        t.keys = t.columns = t.real_columns = task.grad_keys = a.keys;
         t.scale = a.scale;
         for (int i = 0; i < a.queries; ++i) {
             t.q[i] = a.q + (row + i) * a.q_stride + channel;
@@ -45,6 +46,12 @@ inline void attention_backward(CpuContext& c, AttentionBackwardArgs<float> const
     });
 }
 
+/// What every task of image attention adds to gradients that tasks share: a piece each, summed in the order of tasks.
+struct AttentionBackwardPieces {
+    float *table_h = nullptr, *table_w = nullptr;    ///< [tasks][2 rows - 1, head_dim]
+    float *pad_key = nullptr, *pad_value = nullptr;  ///< [tasks][head_dim]
+};
+
 inline void image_attention_backward(CpuContext& c, ImageAttentionBackwardArgs<float> const& g) {
     ImageAttentionArgs<float> const& a = g.forward;
     SAMED_ASSERT(!a.bias_table);
@@ -53,16 +60,27 @@ inline void image_attention_backward(CpuContext& c, ImageAttentionBackwardArgs<f
     int const down = (a.height + rows - 1) / rows, across = (a.width + columns - 1) / columns;
     int const largest = std::min(rows, a.height) * std::min(columns, a.width);  // queries of the first window
     bool const padded = a.height % rows != 0 || a.width % columns != 0, relative = a.rel_pos_h != nullptr;
+    bool const tables = g.grad_rel_pos_h != nullptr, pads = padded && g.grad_pad_key;
+    int const tasks = a.batch * down * across * a.heads, size_h = (2 * rows - 1) * a.head_dim, size_w = (2 * columns - 1) * a.head_dim;
+    SAMED_ASSERT(!tables || (relative && g.grad_rel_pos_w));
+    SAMED_ASSERT(!pads || g.grad_pad_value);
 
     Arena::Frame frame(c.arena());
-    auto const scratch =
-        AttentionBackwardScratch::take(c.arena(), c.executor().workers(), largest, largest + padded, a.head_dim, rows, columns, relative);
+    auto const scratch = AttentionBackwardScratch::take(c.arena(), c.executor().workers(), largest, largest + padded, a.head_dim, rows,
+                                                        columns, relative, tables);
+    auto const pieces = [&](bool wanted, int size) {
+        return wanted ? c.arena().take<float>(std::size_t(tasks) * std::size_t(size)) : nullptr;
+    };
+    AttentionBackwardPieces const shared{pieces(tables, size_h), pieces(tables, size_w), pieces(pads, a.head_dim),
+                                         pieces(pads, a.head_dim)};
     auto const table = [&](int size) {
         return c.arena().take<float>(relative ? std::size_t(2 * size - 1) * std::size_t(a.head_dim) + 16 : 0);
     };
     float *const table_h = table(rows), *const table_w = table(columns), *const columns_h = table(rows), *const columns_w = table(columns);
     auto** const table_rows = c.arena().take<float const*>(relative ? std::size_t(2 * std::max(rows, columns)) : 0);
     if (c.planning()) return;
+    for (float* sums : {shared.pad_key, shared.pad_value})
+        if (sums) std::fill_n(sums, std::size_t(tasks) * std::size_t(a.head_dim), 0.0f);
     if (relative) {
         SAMED_ISA_CALL(c.isa(), pack_table, a.rel_pos_h, 2 * rows - 1, a.head_dim, table_h);
         SAMED_ISA_CALL(c.isa(), pack_table, a.rel_pos_w, 2 * columns - 1, a.head_dim, table_w);
@@ -70,7 +88,7 @@ inline void image_attention_backward(CpuContext& c, ImageAttentionBackwardArgs<f
         SAMED_ISA_CALL(c.isa(), pack_table_columns, a.rel_pos_w, 2 * columns - 1, a.head_dim, table_rows, columns_w);
     }
     std::int64_t const width = std::int64_t{a.heads} * a.head_dim;
-    parallel_for(c.executor(), a.batch * down * across * a.heads, [&](int index, int worker) {
+    parallel_for(c.executor(), tasks, [&](int index, int worker) {
         int const head = index % a.heads, tile = index / a.heads;
         int const b = tile / (down * across), top = tile / across % down * rows, left = tile % across * columns;
         std::int64_t const channel = std::int64_t{head} * a.head_dim, grid = std::int64_t{a.height} * a.width;
@@ -91,6 +109,10 @@ inline void image_attention_backward(CpuContext& c, ImageAttentionBackwardArgs<f
             task.columns_h = columns_h;
             task.columns_w = columns_w;
         }
+        if (tables) {
+            task.grad_table_h = shared.table_h + std::int64_t{index} * size_h;
+            task.grad_table_w = shared.table_w + std::int64_t{index} * size_w;
+        }
         for (int i = 0; i < t.queries; ++i) {
             t.y[i] = i / t.real_columns;
             t.x[i] = i % t.real_columns;
@@ -108,9 +130,22 @@ inline void image_attention_backward(CpuContext& c, ImageAttentionBackwardArgs<f
         if (t.padded) {
             t.k[t.queries] = a.pad_key + channel;
             t.v[t.queries] = a.pad_value + channel;
+            if (pads) {
+                task.grad_k[t.queries] = shared.pad_key + std::int64_t{index} * a.head_dim;
+                task.grad_v[t.queries] = shared.pad_value + std::int64_t{index} * a.head_dim;
+            }
         }
+        task.grad_keys = pads ? t.keys : t.queries;
         SAMED_ISA_CALL(c.isa(), attend_backward, task, scratch, worker);
     });
+    if (tables) {
+        add_column_sums(c, tasks, size_h, shared.table_h, size_h, g.grad_rel_pos_h);
+        add_column_sums(c, tasks, size_w, shared.table_w, size_w, g.grad_rel_pos_w);
+    }
+    if (pads) {
+        add_column_sums(c, tasks / a.heads, int(width), shared.pad_key, width, g.grad_pad_key);
+        add_column_sums(c, tasks / a.heads, int(width), shared.pad_value, width, g.grad_pad_value);
+    }
 }
 
 }  // namespace samed::kernels

@@ -10,8 +10,11 @@ struct AttentionBackwardTask {
     AttentionTask forward;             ///< `out` and `log_sum_exp` are read
     float const** grad_out = nullptr;  ///< [queries]
     float** grad_q = nullptr;          ///< [queries]
-    float** grad_k = nullptr;          ///< [keys], the padded one without
+    float** grad_k = nullptr;          ///< [grad_keys]
     float** grad_v = nullptr;
+    int grad_keys = 0;              ///< all keys, or those but the padded one
+    float* grad_table_h = nullptr;  ///< [2 rows - 1, head_dim] of this task alone, written; null = frozen
+    float* grad_table_w = nullptr;
     float const* columns_h = nullptr;  ///< rel_pos_h and rel_pos_w as left operands over head_dim, see pack_values
     float const* columns_w = nullptr;
 };
@@ -23,11 +26,13 @@ struct AttentionBackwardScratch {
     int* position = nullptr;    ///< [workers][2 queries]
     float* slab = nullptr;      ///< [workers][size]
     std::int64_t k = 0, v = 0, k_columns = 0, q = 0, grad = 0, q_rows = 0, grad_rows = 0, scores = 0, grad_scores = 0, tiles = 0;
-    std::int64_t sum_k = 0, sum_v = 0, out = 0, product_h = 0, product_w = 0, bias_h = 0, bias_w = 0, grad_h = 0, grad_w = 0, size = 0;
+    std::int64_t sum_k = 0, sum_v = 0, sum_h = 0, sum_w = 0, out = 0, product_h = 0, product_w = 0, bias_h = 0, bias_w = 0, grad_h = 0,
+                 grad_w = 0, size = 0;
 
     /// @param queries, keys  the most that a task has
+    /// @param tables         whether rel_pos_h and rel_pos_w learn
     static AttentionBackwardScratch take(Arena& arena, int workers, int queries, int keys, int head_dim, int rows, int columns,
-                                         bool relative) {
+                                         bool relative, bool tables = false) {
         AttentionBackwardScratch s;
         s.queries = queries;
         s.keys = keys;
@@ -46,9 +51,11 @@ struct AttentionBackwardScratch {
         s.grad_rows = reserve(32 * padded);
         s.scores = reserve(std::int64_t{32} * keys);
         s.grad_scores = reserve(std::int64_t{32} * keys);
-        s.tiles = reserve(std::int64_t{32} * keys);
+        s.tiles = reserve(std::int64_t{32} * std::max(keys, tables ? 2 * std::max(rows, columns) - 1 : 0));
         s.sum_k = reserve(keys * padded);
         s.sum_v = reserve(keys * padded);
+        s.sum_h = reserve(tables ? (2 * rows - 1) * padded : 0);
+        s.sum_w = reserve(tables ? (2 * columns - 1) * padded : 0);
         s.out = reserve(32 * head_dim);
         s.product_h = reserve(relative ? 32 * (2 * rows - 1) : 0);
         s.product_w = reserve(relative ? 32 * (2 * columns - 1) : 0);
