@@ -73,8 +73,9 @@ Result<void> check_pair(ModelFile const& base, ModelFile const& adapter) {
 template <Variant V, Backend C>
 class Adapter {
 public:
-    using PromptEncoder = typename V::template PromptEncoder<C>;
-    using MaskDecoder = sam::MaskDecoder<C, typename V::DecoderAttention, typename V::Decoder>;
+    using Decoder = DecoderContext<C>;
+    using PromptEncoder = typename V::template PromptEncoder<Decoder>;
+    using MaskDecoder = sam::MaskDecoder<Decoder, typename V::DecoderAttention, typename V::Decoder>;
     using EncoderAdapters = typename Base<V, C>::Encoder::Adapters;
 
     /// @param base_file     what `base` was read from; the same file when that holds a whole model
@@ -89,14 +90,17 @@ public:
         int const width = config.encoder.neck_width, grid = config.encoder.grid();
         auto adapter = std::make_shared<Adapter>();
         adapter->header_ = file.header();
-        WeightLoader<C> loader(context, file, adapter->memory_, detail::precisions_of(file, options), asked);
+        Precisions const own = detail::precisions_of(file, options), of_base = detail::precisions_of(base_file, options);
+        bool const merged = options.lora == adapters::LoraMode::merged;
         AskedTensors again;  // of weights that the base has read
-        WeightLoader<C> copies(context, base_file, adapter->memory_, detail::precisions_of(base_file, options), again);
-        WeightLoader<C>* const merge = options.lora == adapters::LoraMode::merged ? &copies : nullptr;
-        SAMED_TRY(adapter->blocks_, base.encoder().bind(loader, !lora_in_base, merge));
+        WeightLoader<C> blocks(context, file, adapter->memory_, own, asked), copies(context, base_file, adapter->memory_, of_base, again);
+        SAMED_TRY(adapter->blocks_, base.encoder().bind(blocks, !lora_in_base, merged ? &copies : nullptr));
+        Decoder& decoder = DecoderContextOf<C>::of(context);
+        WeightLoader<Decoder> loader(decoder, file, adapter->decoder_memory_, own, asked);
+        WeightLoader<Decoder> decoder_copies(decoder, base_file, adapter->decoder_memory_, of_base, again);
         SAMED_TRY(adapter->prompt_encoder_,
                   PromptEncoder::load(loader, config.encoder.image_size, grid, width, config.prompt.mask_channels, base.image_pe()));
-        SAMED_TRY(adapter->mask_decoder_, MaskDecoder::load(loader, width, config.decoder, base.transformer(), merge));
+        SAMED_TRY(adapter->mask_decoder_, MaskDecoder::load(loader, width, config.decoder, base.transformer(), merged ? &decoder_copies : nullptr));
         return std::shared_ptr<Adapter const>(std::move(adapter));
     }
 
@@ -104,10 +108,11 @@ public:
     EncoderAdapters const& blocks() const { return blocks_; }
     PromptEncoder const& prompt_encoder() const { return prompt_encoder_; }
     MaskDecoder const& mask_decoder() const { return mask_decoder_; }
-    std::size_t weight_bytes() const { return memory_.used_bytes(); }
+    std::size_t weight_bytes() const { return memory_.used_bytes() + decoder_memory_.used_bytes(); }
 
 private:
     WeightMemory<C> memory_;
+    WeightMemory<Decoder> decoder_memory_;
     ModelHeader header_;
     EncoderAdapters blocks_;
     PromptEncoder prompt_encoder_;

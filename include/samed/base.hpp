@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include <samed/backend/host_memory.hpp>
 #include <samed/sam/defaults.hpp>
 #include <samed/sam/image_encoder.hpp>
 #include <samed/sam/mask_decoder.hpp>
@@ -38,6 +39,7 @@ template <Variant V, Backend C>
 class Base {
 public:
     using Encoder = typename V::template Encoder<V, C>;
+    using Decoder = DecoderContext<C>;
 
     /// @param merge  a file whose LoRA is added to q and v while they are read; such a base serves that adapter alone
     /// @param asked, asked_of_merge  collect the tensor names read from either file
@@ -47,18 +49,20 @@ public:
         ModelConfig config = file.header().config;
         if (merge) config.rank = merge->header().config.rank;
         auto base = std::make_shared<Base>();
-        WeightLoader<C> loader(context, file, base->memory_, detail::precisions_of(file, options), asked);
+        Precisions const precisions = detail::precisions_of(file, options);
+        WeightLoader<C> loader(context, file, base->memory_, precisions, asked);
+        WeightLoader<Decoder> of_decoder(DecoderContextOf<C>::of(context), file, base->decoder_memory_, precisions, asked);
         std::optional<WeightLoader<C>> lora;
         if (merge) lora.emplace(context, *merge, base->memory_, Precisions{}, *asked_of_merge);
         SAMED_TRY(base->encoder_, Encoder::load(loader, Facts<V::config>(config), lora ? &*lora : nullptr));
         int const width = config.encoder.neck_width;
-        if (loader.has(sam::ImagePe<C>::name)) {
-            SAMED_TRY(base->image_pe_, sam::ImagePe<C>::load(loader, config.encoder.grid(), width));
+        if (loader.has(sam::ImagePe<Decoder>::name)) {
+            SAMED_TRY(base->image_pe_, sam::ImagePe<Decoder>::load(of_decoder, config.encoder.grid(), width));
         }
         if constexpr (sam::shares_transformer<V>) {
             DecoderConfig const& d = config.decoder;
-            SAMED_TRY(base->transformer_, sam::TwoWayTransformer<C>::load(loader, sam::transformer_name, d.depth, width, d.heads,
-                                                                          d.mlp_width, V::Decoder::two_way));
+            SAMED_TRY(base->transformer_, sam::TwoWayTransformer<Decoder>::load(of_decoder, sam::transformer_name, d.depth, width, d.heads,
+                                                                                d.mlp_width, V::Decoder::two_way));
         }
         base->fingerprint_ = file.header().fingerprint;
         base->shareable_ = !merge && !file.header().merged;
@@ -66,18 +70,19 @@ public:
     }
 
     Encoder const& encoder() const { return encoder_; }
-    sam::ImagePe<C> const& image_pe() const { return image_pe_; }
+    sam::ImagePe<Decoder> const& image_pe() const { return image_pe_; }
     /// Null where each adapter has its own.
-    sam::TwoWayTransformer<C> const* transformer() const { return transformer_ ? &*transformer_ : nullptr; }
+    sam::TwoWayTransformer<Decoder> const* transformer() const { return transformer_ ? &*transformer_ : nullptr; }
     std::string const& fingerprint() const { return fingerprint_; }
     bool shareable() const { return shareable_; }
-    std::size_t weight_bytes() const { return memory_.used_bytes(); }
+    std::size_t weight_bytes() const { return memory_.used_bytes() + decoder_memory_.used_bytes(); }
 
 private:
     WeightMemory<C> memory_;
+    WeightMemory<Decoder> decoder_memory_;
     Encoder encoder_;
-    sam::ImagePe<C> image_pe_;
-    std::optional<sam::TwoWayTransformer<C>> transformer_;
+    sam::ImagePe<Decoder> image_pe_;
+    std::optional<sam::TwoWayTransformer<Decoder>> transformer_;
     std::string fingerprint_;
     bool shareable_ = true;
 };

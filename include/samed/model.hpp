@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <samed/adapter.hpp>
+#include <samed/backend/host_memory.hpp>
 #include <samed/embedding.hpp>
 #include <samed/image/postprocess.hpp>
 #include <samed/image/preprocess.hpp>
@@ -20,7 +22,7 @@ namespace samed {
 
 template <class V, class C>
 concept AdaptersFitBackend = adapters::Adapter<typename V::Qkv, C> && adapters::Adapter<typename V::AttnOut, C> &&
-    adapters::Adapter<typename V::MlpOut, C> && adapters::DecoderAdapter<typename V::DecoderAttention, C>;
+    adapters::Adapter<typename V::MlpOut, C> && adapters::DecoderAdapter<typename V::DecoderAttention, DecoderContext<C>>;
 
 /// What one call needs besides the model: the context (threads, arena) and memory that grows once and stays. One per calling thread.
 template <Backend C>
@@ -66,11 +68,11 @@ template <Variant V, Backend C>
 requires AdaptersFitBackend<V, C>
 class Model {
 public:
-    using Scalar = typename C::Scalar;
+    using Value = HostScalar<C>;  ///< of what callers hand over and get back
 
     Model() = default;
     Model(std::shared_ptr<Base<V, C> const> base, std::shared_ptr<Adapter<V, C> const> adapter)
-        : base_(std::move(base)), adapter_(std::move(adapter)), facts_(adapter_->header().config) {}
+        : base_(std::move(base)), adapter_(std::move(adapter)), facts_(adapter_->header().config), serial_(next_serial()) {}
 
     /// A self-contained model file. Every wrong name, shape or dtype ends here.
     /// @errors missing_tensor, unexpected_tensor, shape_mismatch, dtype_mismatch, not_finite, io_failure, out_of_memory, invalid_argument
@@ -116,32 +118,42 @@ public:
     std::size_t embedding_count() const { return std::size_t(grid()) * grid() * facts_.neck_width(); }
     std::size_t low_res_count() const { return std::size_t(16) * grid() * grid() * mask_tokens(); }
 
-    // ---- On the context's memory: stages of the network -------------------------------------------------------------------
+    // ---- Stages of the network, between arrays of the caller ----------------------------------------------------------------
 
     /// Peak arena bytes of `label` on a batch, known before any image.
     std::size_t plan(C& context, int batch = 1) const {
-        return context.plan([&] { label_pass(context, batch, nullptr, Prompts{}, nullptr, {}); });
+        return context.plan([&] { static_cast<void>(label_call(context, batch, nullptr, nullptr, {})); });
     }
 
     /// @param input      [B, 3, S, S], after the recipe
     /// @param embedding  [B, grid, grid, neck_width]
-    /// @errors out_of_memory
-    Result<void> encode(C& context, int batch, Scalar const* input, Scalar* embedding) const {
-        auto const pass = [&] { base_->encoder()(context, batch, input, embedding, adapter_->blocks()); };
-        SAMED_CHECK(context.reserve(context.plan(pass)));
-        pass();
-        return {};
+    /// @errors out_of_memory, device_failure
+    Result<void> encode(C& context, int batch, Value const* input, Value* embedding) const {
+        std::size_t const in_count = std::size_t(batch) * input_count(), out_count = std::size_t(batch) * embedding_count();
+        return call(context, [&](HostMemory<C>& host) {
+            Value const* const in = host.input(input, in_count);
+            Value* const out = host.output(embedding, out_count);
+            context.run(key(encoding, batch), [&] {
+                Arena::Frame frame(context.arena());
+                DecoderScalar* const e = room_for<DecoderScalar>(context, out, out_count);
+                encode_pass(context, batch, uploaded(context, in, in_count), e);
+                download(decoder(context), e, out, out_count);
+            });
+        });
     }
 
     /// @param prompts         in pixels of the model's input
     /// @param low_res_logits  [B, M, 4 grid, 4 grid]
     /// @param iou             [B, M] or null
-    /// @errors out_of_memory
-    Result<void> decode(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {
-        auto const pass = [&] { decode_pass(context, batch, embedding, prompts, low_res_logits, iou); };
-        SAMED_CHECK(context.reserve(context.plan(pass)));
-        pass();
-        return {};
+    /// @errors out_of_memory, device_failure
+    Result<void> decode(C& context, int batch, Value const* embedding, Prompts const& prompts, Value* low_res_logits, Value* iou) const {
+        std::size_t const in_count = std::size_t(batch) * embedding_count();
+        return call(context, [&](HostMemory<C>& host) {
+            Value const* const in = host.input(embedding, in_count);
+            decode_to(context, host, batch, low_res_logits, iou, [&](DecoderScalar* logits, DecoderScalar* scores) {
+                decode_pass(decoder(context), batch, uploaded(decoder(context), in, in_count), prompts, logits, scores);
+            });
+        });
     }
 
     /// One image under several prompts in one pass; all have as many tokens and none has a mask.
@@ -149,50 +161,65 @@ public:
     /// @param prompts         in pixels of the model's input
     /// @param low_res_logits  [prompts, M, 4 grid, 4 grid]
     /// @param iou             [prompts, M]
-    /// @errors out_of_memory
-    Result<void> decode_each(C& context, Scalar const* embedding, std::span<Prompts const> prompts, Scalar* low_res_logits,
-                             Scalar* iou) const {
+    /// @errors out_of_memory, device_failure
+    Result<void> decode_each(C& context, Value const* embedding, std::span<Prompts const> prompts, Value* low_res_logits, Value* iou) const {
         SAMED_ASSERT(!prompts.empty());
         auto const& encoder = adapter_->prompt_encoder();
         int const tokens = encoder.tokens(prompts[0]), count = static_cast<int>(prompts.size());
         std::size_t const each = std::size_t(tokens) * facts_.neck_width();
-        auto const pass = [&] {
-            Arena& arena = context.arena();
-            Arena::Frame frame(arena);
-            Scalar* sparse = arena.template take<Scalar>(prompts.size() * each);
-            for (std::size_t i = 0; i < prompts.size() && !context.planning(); ++i) {
-                SAMED_ASSERT(encoder.tokens(prompts[i]) == tokens && prompts[i].mask.empty());
-                std::vector<float> const host = encoder.sparse(prompts[i]);
-                context.upload(sparse + i * each, host.data(), host.size());
-            }
-            adapter_->mask_decoder().each(context, count, grid(), embedding, encoder.image_pe(), tokens, sparse, encoder.no_mask(),
-                                          low_res_logits, iou);
-        };
-        SAMED_CHECK(context.reserve(context.plan(pass)));
-        pass();
-        return {};
+        return call(context, [&](HostMemory<C>& host) {
+            Value const* const in = host.input(embedding, embedding_count());
+            decode_to(context, host, count, low_res_logits, iou, [&](DecoderScalar* logits, DecoderScalar* scores) {
+                auto& c = decoder(context);
+                auto const* const image = uploaded(c, in, embedding_count());
+                DecoderScalar* const sparse = c.arena().template take<DecoderScalar>(prompts.size() * each);
+                for (std::size_t i = 0; i < prompts.size() && !c.planning(); ++i) {
+                    SAMED_ASSERT(encoder.tokens(prompts[i]) == tokens && prompts[i].mask.empty());
+                    std::vector<float> const values = encoder.sparse(prompts[i]);
+                    c.upload(sparse + i * each, values.data(), values.size());
+                }
+                adapter_->mask_decoder().each(c, count, grid(), image, encoder.image_pe(), tokens, sparse, encoder.no_mask(), logits, scores);
+            });
+        });
     }
 
     /// From embeddings to labels at the network's size, without prompts: [B, S, S].
-    /// @errors out_of_memory
-    Result<void> decode_labels(C& context, int batch, Scalar const* embedding, std::uint8_t* labels,
-                               Scalar* low_res_logits = nullptr) const {
-        auto const pass = [&] { decode_labels_pass(context, batch, embedding, Prompts{}, labels, low_res_logits); };
-        SAMED_CHECK(context.reserve(context.plan(pass)));
-        pass();
-        return {};
+    /// @errors out_of_memory, device_failure
+    Result<void> decode_labels(C& context, int batch, Value const* embedding, std::uint8_t* labels, Value* low_res_logits = nullptr) const {
+        std::size_t const in_count = std::size_t(batch) * embedding_count();
+        return call(context, [&](HostMemory<C>& host) {
+            Value const* const in = host.input(embedding, in_count);
+            LabelTarget const to = target(host, batch, labels, {nullptr, low_res_logits});
+            context.run(key(decoding_labels | to.kind(), batch), [&] {
+                Arena::Frame frame(context.arena());
+                label_pass(context, batch, to, [&](DecoderScalar*) { return uploaded(decoder(context), in, in_count); }, Prompts{});
+            });
+        });
     }
 
     /// From the network's input to labels at its size: [B, 3, S, S] to [B, S, S]. No allocation in the steady state.
-    /// @errors out_of_memory
-    Result<void> label(C& context, int batch, Scalar const* input, std::uint8_t* labels, Outputs<Scalar> outputs = {}) const {
-        auto const pass = [&] { label_pass(context, batch, input, Prompts{}, labels, outputs); };
-        SAMED_CHECK(context.reserve(context.plan(pass)));
-        pass();
-        return {};
+    /// @errors out_of_memory, device_failure
+    Result<void> label(C& context, int batch, Value const* input, std::uint8_t* labels, Outputs<Value> outputs = {}) const {
+        SAMED_CHECK(context.prepare([&] { static_cast<void>(label_call(context, batch, input, labels, outputs)); }));
+        return label_call(context, batch, input, labels, outputs);
     }
 
-    // ---- On the host: pixels in, labels or masks out ------------------------------------------------------------------------
+    /// The learned embedding of "no mask prompt": [neck_width], or what stands in its place. All zeros after a failure of the device.
+    std::vector<float> no_mask(C& context) const {
+        auto const from = adapter_->prompt_encoder().no_mask();
+        std::vector<float> values(static_cast<std::size_t>(from.period));
+        if constexpr (DeviceContext<C>) {
+            (void)call(context, [&](HostMemory<C>& host) {
+                float* const out = host.output(values.data(), values.size());
+                context.run(PassKey{}, [&] { download(decoder(context), from.data, out, values.size()); });
+            });
+        } else {
+            std::copy(from.data, from.data + from.period, values.begin());
+        }
+        return values;
+    }
+
+    // ---- Pixels in, labels or masks out ---------------------------------------------------------------------------------------
 
     /// Semantic labels of one image or slice, at the image's size. No allocation in the steady state (recipes with percentiles
     /// sort a copy of the values).
@@ -202,42 +229,29 @@ public:
     /// @param prompts in pixels of the image; empty = SAMed's way
     /// @errors shape_mismatch, invalid_argument, not_finite, too_large, out_of_range, out_of_memory
     Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace, Recipe const& recipe,
-                         Prompts const& prompts = {}, bool slice_of_volume = false, Outputs<Scalar> outputs = {}) const
+                         Prompts const& prompts = {}, bool slice_of_volume = false, Outputs<Value> outputs = {}) const
         requires(V::semantic) {
         if (labels.size(0) != image.height || labels.size(1) != image.width)
             return fail(ErrorCode::shape_mismatch, "labels", text() << image.height << " x " << image.width,
                         text() << labels.size(0) << " x " << labels.size(1));
         SAMED_CHECK(check_prompts(prompts, image.height, image.width, 4 * grid(), prompt_limits()));
         C& context = workspace.context();
-        Result<Placement> placement = Placement{};
-        PlacedPrompts placed;
-        auto const pass = [&] {
-            Arena& arena = context.arena();
-            Arena::Frame frame(arena);
-            Scalar* input = arena.template take<Scalar>(input_count());
-            std::uint8_t* square = arena.template take<std::uint8_t>(std::size_t(image_size()) * image_size());
-            if (!context.planning()) {
-                placement = preprocess(image, recipe, image_size(), slice_of_volume, input, workspace.preprocess());
-                if (!placement) return;
-                placed = PlacedPrompts(prompts, *placement);
-            }
-            label_pass(context, 1, input, context.planning() ? prompts : placed.prompts(), square, outputs);
-            if (!context.planning()) labels_to_input({square, {image_size(), image_size()}}, *placement, labels);
-        };
-        SAMED_CHECK(context.reserve(context.plan(pass)));
-        pass();
-        if (!placement) return placement.error();
+        SAMED_CHECK(context.prepare([&] { segment_plan(context, prompts, outputs); }));
+        HostMemory<C> host(context);
+        Value* const input = host.template take<Value>(input_count());
+        std::uint8_t* const square = host.template take<std::uint8_t>(pixels());
+        SAMED_TRY(Placement const placement, preprocess(image, recipe, image_size(), slice_of_volume, input, workspace.preprocess()));
+        PlacedPrompts const placed(prompts, placement);
+        label_run(context, 1, input, target(host, 1, square, outputs), placed.prompts());
+        SAMED_CHECK(context.finish());
+        host.finish();
+        labels_to_input({square, {image_size(), image_size()}}, placement, labels);
         return {};
     }
     /// Peak bytes that `segment` holds in the context's arena and the workspace for an image of this size, known before any image.
     std::size_t plan_segment(C& context, int height, int width, int channels, Recipe const& recipe, bool slice_of_volume) const {
-        std::size_t const arena = context.plan([&] {
-            Arena::Frame frame(context.arena());
-            Scalar* input = context.arena().template take<Scalar>(input_count());
-            std::uint8_t* square = context.arena().template take<std::uint8_t>(std::size_t(image_size()) * image_size());
-            label_pass(context, 1, input, Prompts{}, square, {});
-        });
-        return arena + preprocess_bytes(height, width, channels, recipe, image_size(), slice_of_volume);
+        return context.plan([&] { segment_plan(context, Prompts{}, {}); }) +
+               preprocess_bytes(height, width, channels, recipe, image_size(), slice_of_volume);
     }
 
     Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace) const requires(V::semantic) {
@@ -300,50 +314,154 @@ private:
                file.header().config.rank > 0;
     }
 
-    void decode_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, Scalar* low_res_logits, Scalar* iou) const {
+    using Scalar = typename C::Scalar;
+    using DecoderScalar = typename DecoderContext<C>::Scalar;
+
+    // Stages of PassKey; with_embedding and with_logits are added.
+    static constexpr int encoding = 1, decoding_labels = 2, labelling = 3, with_embedding = 16, with_logits = 32;
+
+    static std::uint64_t next_serial() {
+        static std::atomic<std::uint64_t> last{0};
+        return ++last;
+    }
+    PassKey key(int stage, int batch) const { return {serial_, stage, batch}; }
+    static DecoderContext<C>& decoder(C& context) { return DecoderContextOf<C>::of(context); }
+    std::size_t pixels() const { return std::size_t(image_size()) * image_size(); }
+
+    /// Makes room for `body`, runs it and hands its outputs over.
+    template <class Body>
+    static Result<void> call(C& context, Body const& body) {
+        SAMED_CHECK(context.prepare([&] {
+            HostMemory<C> host(context);
+            body(host);
+        }));
+        HostMemory<C> host(context);
+        body(host);
+        SAMED_CHECK(context.finish());
+        host.finish();
+        return {};
+    }
+
+    /// Where labels and what else is wanted go: memory that the pass writes.
+    struct LabelTarget {
+        std::uint8_t* labels = nullptr;
+        Outputs<Value> outputs{};
+        int kind() const { return (outputs.embedding ? with_embedding : 0) | (outputs.low_res_logits ? with_logits : 0); }
+    };
+    LabelTarget target(HostMemory<C>& host, int batch, std::uint8_t* labels, Outputs<Value> outputs) const {
+        std::size_t const b = static_cast<std::size_t>(batch);
+        return {host.output(labels, b * pixels()),
+                {host.output(outputs.embedding, b * embedding_count()), host.output(outputs.low_res_logits, b * low_res_count())}};
+    }
+
+    /// @param embedding  [B, grid, grid, neck_width]
+    void encode_pass(C& context, int batch, Scalar const* input, DecoderScalar* embedding) const {
+        if constexpr (std::is_same_v<Scalar, DecoderScalar>) {
+            base_->encoder()(context, batch, input, embedding, adapter_->blocks());
+        } else {
+            Arena::Frame frame(context.arena());
+            std::size_t const count = std::size_t(batch) * embedding_count();
+            Scalar* const narrow = context.arena().template take<Scalar>(count);
+            base_->encoder()(context, batch, input, narrow, adapter_->blocks());
+            convert(context, kernels::ConvertArgs<Scalar, DecoderScalar>{static_cast<std::int64_t>(count), narrow, embedding});
+        }
+    }
+
+    void decode_pass(DecoderContext<C>& context, int batch, DecoderScalar const* embedding, Prompts const& prompts,
+                     DecoderScalar* low_res_logits, DecoderScalar* iou) const {
         Arena& arena = context.arena();
         Arena::Frame frame(arena);
         auto const& encoder = adapter_->prompt_encoder();
-        Scalar* sparse = nullptr;
+        DecoderScalar* sparse = nullptr;
         int const tokens = encoder.tokens(prompts);
         if (tokens > 0) {
-            sparse = arena.template take<Scalar>(std::size_t(tokens) * facts_.neck_width());
+            sparse = arena.template take<DecoderScalar>(std::size_t(tokens) * facts_.neck_width());
             if (!context.planning()) {
-                std::vector<float> const host = encoder.sparse(prompts);
-                context.upload(sparse, host.data(), host.size());
+                std::vector<float> const values = encoder.sparse(prompts);
+                context.upload(sparse, values.data(), values.size());
             }
         }
-        sam::DenseEmbedding<Scalar> dense = encoder.no_mask();
+        sam::DenseEmbedding<DecoderScalar> dense = encoder.no_mask();
         if (!prompts.mask.empty()) {
-            Scalar* mask = arena.template take<Scalar>(prompts.mask.size());
-            Scalar* out = arena.template take<Scalar>(embedding_count());
+            DecoderScalar* mask = arena.template take<DecoderScalar>(prompts.mask.size());
+            DecoderScalar* out = arena.template take<DecoderScalar>(embedding_count());
             if (!context.planning()) context.upload(mask, prompts.mask.data(), prompts.mask.size());
             dense = encoder.dense(context, mask, out);
         }
         adapter_->mask_decoder()(context, batch, grid(), embedding, encoder.image_pe(), tokens, sparse, dense, low_res_logits, iou);
     }
 
-    void decode_labels_pass(C& context, int batch, Scalar const* embedding, Prompts const& prompts, std::uint8_t* labels,
-                            Scalar* low_res_logits) const {
-        Arena::Frame frame(context.arena());
-        Scalar* logits = low_res_logits ? low_res_logits : context.arena().template take<Scalar>(std::size_t(batch) * low_res_count());
-        decode_pass(context, batch, embedding, prompts, logits, nullptr);
-        int const low = 4 * grid();
-        argmax(context, kernels::ArgmaxArgs<Scalar>{batch, mask_tokens(), low, low, image_size(), image_size(), logits, labels});
+    /// Runs `pass(logits, iou)` on memory of the decoder's context and hands over what the caller wants.
+    template <class Pass>
+    void decode_to(C& context, HostMemory<C>& host, int count, Value* low_res_logits, Value* iou, Pass const& pass) const {
+        std::size_t const logits_count = std::size_t(count) * low_res_count(), iou_count = std::size_t(count) * std::size_t(mask_tokens());
+        Value* const logits_out = host.output(low_res_logits, logits_count);
+        Value* const iou_out = host.output(iou, iou_count);
+        context.run(PassKey{}, [&] {
+            Arena::Frame frame(context.arena());
+            DecoderScalar* const logits = room_for<DecoderScalar>(context, logits_out, logits_count);
+            DecoderScalar* const scores = room_for<DecoderScalar>(context, iou_out, iou_count);
+            pass(logits, scores);
+            download(decoder(context), logits, logits_out, logits_count);
+            download(decoder(context), scores, iou_out, iou_count);
+        });
     }
 
-    void label_pass(C& context, int batch, Scalar const* input, Prompts const& prompts, std::uint8_t* labels,
-                    Outputs<Scalar> outputs) const {
-        Arena::Frame frame(context.arena());
-        Scalar* embedding =
-            outputs.embedding ? outputs.embedding : context.arena().template take<Scalar>(std::size_t(batch) * embedding_count());
-        base_->encoder()(context, batch, input, embedding, adapter_->blocks());
-        decode_labels_pass(context, batch, embedding, prompts, labels, outputs.low_res_logits);
+    /// @param embed  `embed(room)` gives the embedding, in `room` or elsewhere
+    template <class Embed>
+    void label_pass(C& context, int batch, LabelTarget const& to, Embed const& embed, Prompts const& prompts) const {
+        Arena& arena = context.arena();
+        auto& c = decoder(context);
+        std::size_t const b = static_cast<std::size_t>(batch), label_count = b * pixels();
+        auto* const labels = room_for<std::uint8_t>(context, to.labels, label_count);
+        auto* room = room_for<DecoderScalar>(context, to.outputs.embedding, b * embedding_count());
+        DecoderScalar const* const embedding = embed(room);
+        auto* logits = room_for<DecoderScalar>(context, to.outputs.low_res_logits, b * low_res_count());
+        if (!logits) logits = arena.template take<DecoderScalar>(b * low_res_count());
+        decode_pass(c, batch, embedding, prompts, logits, nullptr);
+        int const low = 4 * grid();
+        argmax(c, kernels::ArgmaxArgs<DecoderScalar>{batch, mask_tokens(), low, low, image_size(), image_size(), logits, labels});
+        download(c, embedding, to.outputs.embedding, b * embedding_count());
+        download(c, logits, to.outputs.low_res_logits, b * low_res_count());
+        download(context, labels, to.labels, label_count);
+    }
+
+    /// A pass without prompts is the same every time: it may be recorded.
+    void label_run(C& context, int batch, Value const* input, LabelTarget const& to, Prompts const& prompts) const {
+        std::size_t const in_count = std::size_t(batch) * input_count();
+        context.run(prompts.empty() ? key(labelling | to.kind(), batch) : PassKey{}, [&] {
+            Arena::Frame frame(context.arena());
+            auto const embed = [&](DecoderScalar* room) -> DecoderScalar const* {
+                if (!room) room = context.arena().template take<DecoderScalar>(std::size_t(batch) * embedding_count());
+                encode_pass(context, batch, uploaded(context, input, in_count), room);
+                return room;
+            };
+            label_pass(context, batch, to, embed, prompts);
+        });
+    }
+
+    Result<void> label_call(C& context, int batch, Value const* input, std::uint8_t* labels, Outputs<Value> outputs) const {
+        HostMemory<C> host(context);
+        Value const* const in = host.input(input, std::size_t(batch) * input_count());
+        label_run(context, batch, in, target(host, batch, labels, outputs), Prompts{});
+        if (context.planning()) return {};
+        SAMED_CHECK(context.finish());
+        host.finish();
+        return {};
+    }
+
+    /// What `segment` takes from the context.
+    void segment_plan(C& context, Prompts const& prompts, Outputs<Value> outputs) const {
+        HostMemory<C> host(context);
+        Value* const input = host.template take<Value>(input_count());
+        std::uint8_t* const square = host.template take<std::uint8_t>(pixels());
+        label_run(context, 1, input, target(host, 1, square, outputs), prompts);
     }
 
     std::shared_ptr<Base<V, C> const> base_;
     std::shared_ptr<Adapter<V, C> const> adapter_;
     Facts<V::config> facts_;
+    std::uint64_t serial_ = 0;
 };
 
 }  // namespace samed

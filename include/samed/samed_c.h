@@ -34,7 +34,8 @@ typedef enum samed_status {
     SAMED_SELF_TEST_FAILED,
     SAMED_OUT_OF_MEMORY,
     SAMED_CANCELLED,
-    SAMED_NO_DEVICE
+    SAMED_NO_DEVICE,
+    SAMED_DEVICE_FAILURE
 } samed_status;
 
 /* What went wrong, in one line for a person: file, field, expected, found. Written only by a call that fails. */

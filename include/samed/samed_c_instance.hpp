@@ -19,7 +19,7 @@ struct samed_model {
 namespace samed::detail {
 
 static_assert(SAMED_IO_FAILURE == 1 + static_cast<int>(ErrorCode::io_failure) &&
-                  SAMED_NO_DEVICE == 1 + static_cast<int>(ErrorCode::no_device),
+                  SAMED_DEVICE_FAILURE == 1 + static_cast<int>(ErrorCode::device_failure),
               "samed_status lists the values of ErrorCode in their order");
 
 inline samed_status report(Error const& failure, samed_error* error) {

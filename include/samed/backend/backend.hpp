@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <samed/backend/host_memory.hpp>
 #include <samed/core/arena.hpp>
-
 #include <samed/core/parallel.hpp>
 #include <samed/core/result.hpp>
 #include <samed/core/types.hpp>
@@ -59,11 +59,15 @@ concept PacksWeights = requires(C& c, std::byte* at, std::byte const* packed, fl
     { c.executor() } -> std::same_as<Executor&>;
 };
 
-/// Has an arena and can plan: see ContextArena.
+/// Has an arena, can plan, and runs passes: see ContextArena.
 template <class C>
-concept OwnsArena = requires(C& c) {
+concept OwnsArena = requires(C& c, void (&pass)()) {
     { c.arena() } -> std::same_as<Arena&>;
     { c.planning() } -> std::same_as<bool>;
+    { c.plan(pass) } -> std::same_as<std::size_t>;
+    { c.prepare(pass) } -> std::same_as<Result<void>>;
+    c.run(PassKey{}, pass);
+    { c.finish() } -> std::same_as<Result<void>>;
 };
 
 template <class C>

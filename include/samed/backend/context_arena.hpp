@@ -42,6 +42,19 @@ public:
         return peak;
     }
 
+    /// Room for `pass`.
+    /// @errors out_of_memory
+    template <class Pass>
+    Result<void> prepare(Pass&& pass) {
+        return reserve(plan(pass));
+    }
+    /// Does the pass. A device records one that has a key and replays it; what it launched is done after `finish`.
+    template <class Key, class Pass>
+    void run(Key const&, Pass&& pass) {
+        pass();
+    }
+    Result<void> finish() { return {}; }
+
     /// Makes the arena at least this large; keeps a larger one.
     /// @errors out_of_memory
     Result<void> reserve(std::size_t bytes) {

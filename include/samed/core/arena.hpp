@@ -24,6 +24,13 @@ public:
         a.capacity_ = std::size_t{1} << 40;
         return a;
     }
+    /// Over memory of somebody else, which may be a device's: the arena reads and writes none of it.
+    static Arena over(std::byte* memory, std::size_t bytes) {
+        Arena a;
+        a.base_ = memory;
+        a.capacity_ = bytes;
+        return a;
+    }
     /// @errors out_of_memory
     static Result<Arena> allocate(std::size_t bytes) {
         Arena a;

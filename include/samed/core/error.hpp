@@ -32,6 +32,7 @@ enum class ErrorCode : std::uint8_t {
     out_of_memory,      ///< an allocation failed
     cancelled,          ///< the caller asked to stop
     no_device,          ///< the chosen backend has no device here
+    device_failure,     ///< a device failed in the middle of its work
 };
 
 /// Stable name of a code, as printed in messages.
@@ -55,6 +56,7 @@ constexpr std::string_view name(ErrorCode code) {
         case ErrorCode::out_of_memory: return "out_of_memory";
         case ErrorCode::cancelled: return "cancelled";
         case ErrorCode::no_device: return "no_device";
+        case ErrorCode::device_failure: return "device_failure";
     }
     return "unknown";
 }
@@ -84,7 +86,8 @@ public:
     FixedText& operator<<(Int value) {
         char digits[24];
         int at = 24;
-        bool const negative = value < 0;
+        bool negative = false;
+        if constexpr (std::is_signed_v<Int>) negative = value < 0;
         auto rest = static_cast<std::uint64_t>(value);
         if (negative) rest = ~rest + 1;
         do digits[--at] = static_cast<char>('0' + rest % 10);

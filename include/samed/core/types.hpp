@@ -73,6 +73,22 @@ struct BFloat16 {
     std::uint16_t bits = 0;
 };
 
+/// The type that values stored as T are computed in.
+template <class T>
+struct ArithmeticOf {
+    using type = T;
+};
+template <>
+struct ArithmeticOf<Half> {
+    using type = float;
+};
+template <>
+struct ArithmeticOf<BFloat16> {
+    using type = float;
+};
+template <class T>
+using Arithmetic = typename ArithmeticOf<T>::type;
+
 constexpr float to_f32(BFloat16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 
 constexpr float to_f32(Half x) {

@@ -62,7 +62,7 @@ public:
         a.k = kp;
         a.v = vp;
         a.q_stride = a.k_stride = a.v_stride = inner;
-        a.scale = Scalar(1) / std::sqrt(Scalar(head_dim));
+        a.scale = kernels::attention_scale<Scalar>(head_dim);
         a.out = attended;
         attention(context, a);
         auto to_width = out_.args(batch * queries, attended, out);

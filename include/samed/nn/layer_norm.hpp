@@ -18,7 +18,7 @@ public:
     static Result<LayerNorm> load(WeightLoader<C>& loader, std::string const& name, int width, double eps) {
         LayerNorm n;
         n.width_ = width;
-        n.eps_ = static_cast<Scalar>(eps);
+        n.eps_ = static_cast<Arithmetic<Scalar>>(eps);
         SAMED_TRY(n.weight_, loader.vector(name + ".weight", {width}));
         SAMED_TRY(n.bias_, loader.vector(name + ".bias", {width}));
         return n;
@@ -34,7 +34,7 @@ public:
 private:
     Scalar const* weight_ = nullptr;
     Scalar const* bias_ = nullptr;
-    Scalar eps_{};
+    Arithmetic<Scalar> eps_{};
     int width_ = 0;
 };
 

@@ -89,7 +89,7 @@ public:
         a.rel_pos_w = rel_pos_w_;
         a.pad_key = bias_ + width_;
         a.pad_value = bias_ + 2 * std::int64_t{width_};
-        a.scale = Scalar(1) / std::sqrt(Scalar(a.head_dim));
+        a.scale = kernels::attention_scale<Scalar>(a.head_dim);
         a.out = y;
         image_attention(context, a);
     }

@@ -7,7 +7,15 @@
 #include <cstdlib>
 #include <vector>
 
+#include <samed/core/types.hpp>
+
 namespace samed::kernels {
+
+/// 1 / sqrt(head_dim)
+template <class T>
+Arithmetic<T> attention_scale(int head_dim) {
+    return Arithmetic<T>(1) / std::sqrt(Arithmetic<T>(head_dim));
+}
 
 /// softmax(scale * q k^T) v, the decoder's form: tokens attend to the image, the image to tokens, tokens to each other.
 ///
@@ -24,7 +32,7 @@ struct AttentionArgs {
     T const* k = nullptr;
     T const* v = nullptr;
     std::int64_t q_stride = 0, k_stride = 0, v_stride = 0;
-    T scale = 1;
+    Arithmetic<T> scale = 1;
     T* out = nullptr;
     T* log_sum_exp = nullptr;
 };
@@ -54,7 +62,7 @@ struct ImageAttentionArgs {
     T const* bias_table = nullptr;
     T const* pad_key = nullptr;
     T const* pad_value = nullptr;
-    T scale = 1;
+    Arithmetic<T> scale = 1;
     T* out = nullptr;
     T* log_sum_exp = nullptr;
 };

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include <samed/core/types.hpp>
+
 namespace samed::kernels {
 
 /// out = (x - mean) / sqrt(variance + eps) * weight over all pixels and channels of an image together, biased variance; the bias is
@@ -19,7 +21,7 @@ struct GroupNormArgs {
     int channels = 0;
     T const* x = nullptr;
     T const* weight = nullptr;
-    T eps = T(1e-5);
+    Arithmetic<T> eps = Arithmetic<T>(1e-5);
     T* out = nullptr;
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include <samed/core/types.hpp>
 #include <samed/kernels/activation.hpp>
 
 namespace samed::kernels {
@@ -23,7 +24,7 @@ struct LayerNormArgs {
     T const* x = nullptr;
     T const* weight = nullptr;
     T const* bias = nullptr;
-    T eps = T(1e-6);
+    Arithmetic<T> eps = Arithmetic<T>(1e-6);
     T* out = nullptr;
     Activation activation = Activation::none;
     T* mean = nullptr;

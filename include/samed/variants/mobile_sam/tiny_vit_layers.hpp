@@ -186,7 +186,7 @@ private:
         a.bias_table = bias_table_;
         a.pad_key = pad_;
         a.pad_value = pad_ + width_;
-        a.scale = Scalar(1) / std::sqrt(Scalar(a.head_dim));
+        a.scale = kernels::attention_scale<Scalar>(a.head_dim);
         a.out = y;
         image_attention(context, a);
     }
