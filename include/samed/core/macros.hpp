@@ -19,10 +19,12 @@
 #define SAMED_HAS_EXCEPTIONS 0
 #endif
 
-/// Functions that device code calls too.
+/// Device code, and functions that host and device share; nothing to a compiler that is not nvcc.
 #if defined(__CUDACC__)
+#define SAMED_DEVICE __device__
 #define SAMED_HOST_DEVICE __host__ __device__
 #else
+#define SAMED_DEVICE
 #define SAMED_HOST_DEVICE
 #endif
 

@@ -3,13 +3,15 @@
 
 #include <cmath>
 
+#include <samed/core/macros.hpp>
+
 namespace samed::kernels {
 
 /// Applied where a kernel writes its result. GELU is the exact erf form: the tanh form differs by 4e-4.
 enum class Activation { none, relu, gelu };
 
 template <class T>
-T activate(Activation activation, T x) {
+SAMED_HOST_DEVICE T activate(Activation activation, T x) {
     switch (activation) {
         case Activation::none: return x;
         case Activation::relu: return x > T(0) ? x : T(0);

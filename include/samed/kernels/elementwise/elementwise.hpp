@@ -20,6 +20,16 @@ struct AddArgs {
     Activation activation = Activation::none;
 };
 
+/// to[i] = from[i] in another storage type, rounded to nearest even: between an encoder in 16 bits and a decoder in f32.
+///
+/// @param  from, to  [count]
+template <class From, class To>
+struct ConvertArgs {
+    std::int64_t count = 0;
+    From const* from = nullptr;
+    To* to = nullptr;
+};
+
 namespace reference {
 
 template <class T>

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include <samed/core/macros.hpp>
+
 namespace samed::kernels {
 
 /// Two neighbours and their weights on one axis under PyTorch's half-pixel rule: source = max(0, (i + 0.5) * in / out - 0.5).
@@ -11,7 +13,7 @@ struct BilinearTap {
     int low, high;
     float weight_high;  ///< weight of `high`; that of `low` is 1 - weight_high
 };
-inline BilinearTap bilinear_tap(int i, int in, int out) {
+SAMED_HOST_DEVICE inline BilinearTap bilinear_tap(int i, int in, int out) {
     float const scale = static_cast<float>(in) / static_cast<float>(out);
     float const at = std::fma(static_cast<float>(i) + 0.5f, scale, -0.5f);
     float const source = at > 0 ? at : 0;
