@@ -15,7 +15,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/samedConfigVersion.cmake 
 install(FILES
   ${PROJECT_BINARY_DIR}/samedConfig.cmake ${PROJECT_BINARY_DIR}/samedConfigVersion.cmake
   ${PROJECT_SOURCE_DIR}/cmake/SamedIo.cmake ${PROJECT_SOURCE_DIR}/cmake/SamedDicom.cmake ${PROJECT_SOURCE_DIR}/cmake/SamedDicomSeg.cmake
-  ${PROJECT_SOURCE_DIR}/cmake/SamedHdf5.cmake ${PROJECT_SOURCE_DIR}/cmake/SamedInstantiate.cmake
+  ${PROJECT_SOURCE_DIR}/cmake/SamedHdf5.cmake ${PROJECT_SOURCE_DIR}/cmake/SamedCuda.cmake ${PROJECT_SOURCE_DIR}/cmake/SamedInstantiate.cmake
   DESTINATION ${samed_package_dir})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/src DESTINATION ${samed_package_dir})
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -3,6 +3,7 @@
 # samed::dicom  adds DICOM series (SamedDicom.cmake)
 # samed::dicom_seg  adds DICOM segmentation objects (SamedDicomSeg.cmake)
 # samed::hdf5   adds arrays in .h5 files (SamedHdf5.cmake)
+# samed::cuda   the headers, CUDA and cuBLASLt: for .cu files (SamedCuda.cmake)
 # A parent project's own Eigen3::Eigen or xtensor target is used where it has one; nothing is downloaded.
 
 if(NOT TARGET Eigen3::Eigen)
@@ -24,4 +25,5 @@ include(SamedIo)
 include(SamedDicom)
 include(SamedDicomSeg)
 include(SamedHdf5)
+include(SamedCuda)
 include(SamedInstantiate)

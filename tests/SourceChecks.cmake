@@ -1,4 +1,4 @@
-# Checks of the headers themselves: allowed includes, each header alone, messages of wrong programs, time to compile.
+# Checks of the headers themselves: allowed includes, each header alone, messages of wrong programs, time to compile, registers of kernels.
 find_program(SAMED_PYTHON python3)
 if(SAMED_PYTHON)
   add_test(NAME layers COMMAND ${SAMED_PYTHON} ${PROJECT_SOURCE_DIR}/tools/check_layers.py)
@@ -21,6 +21,8 @@ endforeach()
 add_test(NAME headers_alone COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/headers/check.sh ${PROJECT_SOURCE_DIR}/include ${compiler})
 add_test(NAME compile_fail COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/compile_fail/check.sh ${PROJECT_SOURCE_DIR}/include ${CMAKE_CXX_COMPILER})
 add_test(NAME compile_time COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/compile_time/budget.sh ${PROJECT_SOURCE_DIR} ${compiler})
+add_test(NAME ptxas_table COMMAND ${PROJECT_SOURCE_DIR}/tools/ptxas_table.sh)
 set_tests_properties(layers PROPERTIES LABELS source TIMEOUT 60)
+set_tests_properties(ptxas_table PROPERTIES LABELS "source;slow" TIMEOUT 1800 SKIP_REGULAR_EXPRESSION "SKIP")
 set_tests_properties(headers_alone compile_fail PROPERTIES LABELS "source;slow" TIMEOUT 1800)
 set_tests_properties(compile_time PROPERTIES LABELS "source;slow" TIMEOUT 1800 RUN_SERIAL ON)

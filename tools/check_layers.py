@@ -30,22 +30,28 @@ ARROWS = {
     "masks": "core image",
     "embedding.hpp": "core image",
     "placed_prompts.hpp": "image sam",
-    "base.hpp": "core config weights sam",
+    "base.hpp": "core config backend weights sam",
     "adapter.hpp": "core config weights sam base.hpp",
-    "model.hpp": "core config image weights sam embedding.hpp placed_prompts.hpp base.hpp adapter.hpp",
+    "model.hpp": "core config backend image weights sam embedding.hpp placed_prompts.hpp base.hpp adapter.hpp",
     "adapter_set.hpp": "core model.hpp",
-    "segment.hpp": "core image backend model.hpp",
+    "open_model.hpp": "core model.hpp",
+    "open_adapter_set.hpp": "adapter_set.hpp open_model.hpp",
+    "segment.hpp": "backend image open_model.hpp",
     "prompted_model.hpp": "core image sam embedding.hpp",
     "embedding_file.hpp": "core io weights embedding.hpp prompted_model.hpp",
     "predictor.hpp": "core image sam embedding.hpp placed_prompts.hpp prompted_model.hpp embedding_file.hpp",
     "automatic_mask_generator.hpp": "core image masks predictor.hpp",
-    "prompted_open_model.hpp": "core io prompted_model.hpp segment.hpp",
-    "segment_adapters.hpp": "adapter_set.hpp segment.hpp",
+    "prompted_open_model.hpp": "core io prompted_model.hpp open_model.hpp",
+    "segment_adapters.hpp": "open_adapter_set.hpp segment.hpp",
     "segment_volume.hpp": "segment.hpp volume",
     "variants": "core config adapters nn sam segment.hpp",
+    "cuda.cuh": "backend open_model.hpp open_adapter_set.hpp",
     "samed.hpp": "core automatic_mask_generator.hpp predictor.hpp prompted_open_model.hpp segment.hpp variants",
     "any_model.hpp": "core config image sam",
-    "any_model_instance.hpp": "any_model.hpp prompted_open_model.hpp segment.hpp segment_adapters.hpp variants",
+    "any_variant.hpp": "any_model.hpp open_adapter_set.hpp prompted_open_model.hpp variants",
+    "any_model_cuda.hpp": "any_model.hpp",
+    "any_model_cuda.cuh": "any_model_cuda.hpp any_variant.hpp cuda.cuh",
+    "any_model_instance.hpp": "any_model_cuda.hpp any_variant.hpp segment_adapters.hpp",
     "samed_c.h": "",
     "samed_c_instance.hpp": "core any_model_instance.hpp samed_c.h",
 }
@@ -54,6 +60,7 @@ ARROWS = {
 FILES = {
     # The CPU twin of an op sees the context that it runs in (threads, arena, instruction set), not the backend made of all twins.
     r"kernels/\w+/\w+_cpu\.hpp": "backend/detail/cpu_context.hpp",
+    r"kernels/\w+/\w+_simt\.hpp": "backend/simt_context.hpp",
 }
 
 # Third-party headers: who may include them.
@@ -62,7 +69,7 @@ LIBRARIES = {
     r"xtensor/": r"image/xtensor\.hpp|volume/.*|metrics/.*|io/npy\.hpp",
     r"zlib\.h": r"io/gzip\.hpp|io/image_file\.hpp",
     r"stb_": r"io/image_file\.hpp",
-    r"(cuda|cublas)": r".*\.cuh",
+    r"(cuda|cublas)": r".*\.cuh|core/simt\.hpp",
     r"(nlohmann|CLI|doctest|benchmark)/": r"(?!)",
 }
 

@@ -21,8 +21,10 @@ class PromptedModel;
 
 struct AnyOptions {
     int threads = 0;        ///< 0 = all cores
-    std::string precision;  ///< of the weights: "f32", "f16", "bf16", "bf16-products", "int8"; empty = as the file
+    std::string precision{};  ///< of the weights: "f32", "f16", "bf16", "bf16-products", "int8"; empty = as the file
     bool live_lora = false; ///< keep LoRA beside the weights instead of merging it
+    std::string backend{};    ///< "cpu", or "cuda" in a build that has it; empty = cpu. CUDA keeps the encoder in f16 unless told f32 or bf16
+    int device = 0;         ///< which CUDA device
 };
 
 /// What the file says of itself, for a program that does not know it beforehand.
@@ -35,7 +37,8 @@ struct ModelSummary {
     std::vector<std::string> class_names;                     ///< without the background
     std::vector<std::array<std::uint8_t, 3>> class_colours;
     std::size_t weight_bytes = 0;                             ///< with the base, also where several models share it
-    std::string isa;
+    std::string isa;     ///< instruction set of the CPU, empty on a device
+    std::string device;  ///< name of the device, empty on the CPU
     int threads = 0;
 
     std::size_t low_res_count() const { return std::size_t(16) * grid * grid * mask_tokens; }
@@ -60,7 +63,7 @@ struct AnyMasks {
 /// Shared by any number of threads; copies share the weights.
 class AnyModel {
 public:
-    /// @errors those of ModelFile::open and Model::load; unknown_name for a variant that this build does not hold
+    /// @errors those of ModelFile::open and Model::load; unknown_name for a variant or backend that this build does not hold; no_device
     static Result<AnyModel> open(std::string const& path, AnyOptions const& options = {});
     static Result<AnyModel> open(std::string const& base, std::string const& adapter, AnyOptions const& options = {});
 
