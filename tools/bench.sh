@@ -18,7 +18,7 @@ done
 
 # program FOLDER [CMAKE_OPTION...]: builds there, prints the path of the tool
 program() {
-    cmake -S "$root" -B "$1" -DCMAKE_BUILD_TYPE=Release -DSAMED_BUILD_TESTS=OFF -DSAMED_BUILD_EXAMPLES=OFF "${@:2}" >&2
+    cmake -S "$root" -B "$1" -DCMAKE_BUILD_TYPE=Release -DSAMED_CUDA=OFF -DSAMED_BUILD_TESTS=OFF -DSAMED_BUILD_EXAMPLES=OFF "${@:2}" >&2
     cmake --build "$1" -j"$(nproc)" >&2
     find "$1" -type f -name samed -perm -u+x | head -n 1
 }

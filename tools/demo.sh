@@ -9,7 +9,7 @@ source "$root/tools/packages.sh"
 need_packages "${SAMED_PACKAGES[@]}"
 
 build=$root/build/demo
-cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DSAMED_BUILD_TESTS=OFF -DSAMED_BUILD_EXAMPLES=OFF -DSAMED_BUILD_BENCH=OFF >/dev/null
+cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DSAMED_CUDA=OFF -DSAMED_BUILD_TESTS=OFF -DSAMED_BUILD_EXAMPLES=OFF -DSAMED_BUILD_BENCH=OFF >/dev/null
 cmake --build "$build" --target samed-cli -j"$(nproc)"
 samed=$build/tools/samed/samed
 

@@ -23,7 +23,7 @@ fi
 
 samed=${SAMED:-}
 if [ -z "$samed" ]; then
-    cmake -S "$root" -B "$root/build/parity" -DCMAKE_BUILD_TYPE=Release -DSAMED_BUILD_TESTS=OFF -DSAMED_BUILD_EXAMPLES=OFF -DSAMED_BUILD_BENCH=OFF
+    cmake -S "$root" -B "$root/build/parity" -DCMAKE_BUILD_TYPE=Release -DSAMED_CUDA=OFF -DSAMED_BUILD_TESTS=OFF -DSAMED_BUILD_EXAMPLES=OFF -DSAMED_BUILD_BENCH=OFF
     cmake --build "$root/build/parity" --target samed-cli -j"$(nproc)"
     samed=$(find "$root/build/parity" -type f -name samed -perm -u+x | head -n 1)
     [ -n "$samed" ] || { echo "parity.sh: the build made no samed executable" >&2; exit 1; }

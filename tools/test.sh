@@ -2,7 +2,7 @@
 # Builds samed and runs its tests from committed fixtures; PyTorch is not needed.
 #   tools/test.sh          Release build: unit, golden, command line, example and consumer tests
 #   tools/test.sh --all    also g++-11, clang-14, AddressSanitizer + UndefinedBehaviorSanitizer, ThreadSanitizer, and aarch64 under
-#                          qemu-user; the headers under nvcc wherever nvcc is found; other projects' readers as oracles, from PyPI
+#                          qemu-user; CUDA wherever nvcc is found; other projects' readers as oracles, from PyPI
 # Installs what is missing from Debian or Ubuntu packages and says so. A stage whose tools this distribution does not have is skipped
 # with a message. The last line is the closing line of the Release build's ctest.
 set -euo pipefail
@@ -75,6 +75,14 @@ aarch64() {
     done
 }
 
+# The tool, an example and the context for one architecture; every kernel for every one is the Release build's test ptxas_table. A machine
+# without a device sees the typed error.
+cuda() {
+    build cuda samed-cli example_04_cuda cuda_bench test_cuda_context
+    run cuda -R '^(example_04_cuda|cuda_context)$'
+    SAMED_TOOL=build/cuda/tools/samed/samed build/release/tests/test_cli -ts=cli/backend
+}
+
 # zlib for aarch64, from the same package source.
 need_arm64_zlib() {
     dpkg-query -W -f='${Status}' zlib1g-dev:arm64 2>/dev/null | grep -q 'install ok installed' && return
@@ -120,6 +128,11 @@ if $all; then
     fi
     stage "ASan + UBSan" preset asan  # without the accuracy of the bundled models: ten minutes of the same code
     stage "TSan" thread_sanitizer
+    if [ -n "$(command -v nvcc || ls "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" 2>/dev/null)" ]; then
+        stage "CUDA" cuda
+    else
+        skip "CUDA" "nvcc not found"
+    fi
     if [ "$(uname -m)" != x86_64 ]; then
         skip "aarch64" "cross-built on x86-64 alone"
     else

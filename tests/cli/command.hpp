@@ -65,7 +65,8 @@ private:
 inline Outcome run_samed(std::vector<std::string> arguments, std::function<void(int)> const& after_start = {}) {
     Folder const folder;
     std::string const out = folder / "out", err = folder / "err";
-    arguments.insert(arguments.begin(), SAMED_TOOL);
+    char const* const other = std::getenv("SAMED_TOOL");  // a tool of another build
+    arguments.insert(arguments.begin(), other ? other : SAMED_TOOL);
     std::vector<char*> argv;
     for (std::string& a : arguments) argv.push_back(a.data());
     argv.push_back(nullptr);

@@ -389,6 +389,7 @@ TEST_SUITE("cli/convert") {
             CHECK(json.find(key)->find("median")->as_double() >= json.find(key)->find("min")->as_double());
         }
         for (char const* key : {"peak_rss_mib", "gflops", "fma_peak_gflops", "gflop"}) CHECK(json.find(key)->as_double() > 0);
+        CHECK(json.find("same_bits")->as_bool());
         CHECK(json.find("runs")->integer == 3);
     }
 

@@ -34,6 +34,12 @@ find_program(SAMED_NVCC nvcc HINTS $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
 if(SAMED_NVCC)
   add_test(NAME consumer_nvcc COMMAND ${SAMED_NVCC} -std=c++20 -ccbin ${CMAKE_CXX_COMPILER} -I${PROJECT_SOURCE_DIR}/include
     -c ${consumers}/nvcc/model.cu -o ${CMAKE_CURRENT_BINARY_DIR}/consumer/model.cu.o)
+  # Built, not run: most machines with nvcc that run these tests have no device.
+  add_test(NAME consumer_cuda COMMAND ${CMAKE_CTEST_COMMAND}
+    --build-and-test ${consumers}/cuda ${CMAKE_CURRENT_BINARY_DIR}/consumer/cuda
+    --build-generator ${CMAKE_GENERATOR} --build-options ${options} -Dsamed_ROOT=${prefix} -DCMAKE_CUDA_COMPILER=${SAMED_NVCC}
+      -DCMAKE_CUDA_HOST_COMPILER=${CMAKE_CXX_COMPILER} -DCMAKE_CUDA_ARCHITECTURES=90)
+  set_tests_properties(consumer_cuda PROPERTIES LABELS "consumer;slow" TIMEOUT 1800 FIXTURES_REQUIRED installed)
 else()
   add_test(NAME consumer_nvcc COMMAND ${CMAKE_COMMAND} -E echo "skipped: nvcc not found")
   set_tests_properties(consumer_nvcc PROPERTIES SKIP_REGULAR_EXPRESSION "skipped:")

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -15,6 +16,7 @@
 #include <samed/backend/fma_peak.hpp>
 #include <samed/weights/model_file.hpp>
 
+#include "run_option.hpp"
 #include "self_test.hpp"
 #include "tool.hpp"
 
@@ -25,8 +27,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Options {
-    std::string model, adapter, precision;
-    int threads = 0, repeat = 0;
+    std::string model, adapter;
+    AnyOptions run;
+    int repeat = 0;
     bool json = false;
 };
 
@@ -86,37 +89,51 @@ double peak_rss_mib() {
     return 0;
 }
 
+struct Answer {
+    std::vector<float> embedding, logits;
+    std::vector<std::uint8_t> labels;
+
+    bool has_bits_of(Answer const& other) const {
+        auto const same = [](auto const& a, auto const& b) { return a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0; };
+        return same(embedding, other.embedding) && same(logits, other.logits) && same(labels, other.labels);
+    }
+};
+
 Result<Json> run(Options const& o) {
     using Clock = std::chrono::steady_clock;
     auto const milliseconds = [](Clock::time_point a, Clock::time_point b) {
         return std::chrono::duration<double, std::milli>(b - a).count();
     };
     SAMED_TRY(ModelFile const file, ModelFile::open(o.adapter.empty() ? o.model : o.adapter));
-    AnyOptions options;
-    options.threads = o.threads;
-    options.precision = o.precision;
     auto const before_load = Clock::now();
-    SAMED_TRY(AnyModel const model, o.adapter.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapter, options));
+    SAMED_TRY(AnyModel const model, open_model(o.model, o.adapter, o.run));
     double const load_ms = milliseconds(before_load, Clock::now());
     ModelSummary const& s = model.summary();
     std::size_t const side = static_cast<std::size_t>(s.image_size);
     std::vector<float> const input = seeded_input(selftest_seed, 3 * side * side);
-    std::vector<float> embedding(s.embedding_count()), logits(s.semantic ? 0 : s.low_res_count());
-    std::vector<std::uint8_t> labels(side * side);
+    Answer answer{std::vector<float>(s.embedding_count()), std::vector<float>(s.semantic ? 0 : s.low_res_count()),
+                  std::vector<std::uint8_t>(side * side)};
 
     Times encoder, decoder, total;
+    Answer first;
+    bool same_bits = true;
+    bool const on_cpu = s.device.empty();
     ThreadPool pool(s.threads);
     Isa const isa = detect_isa();
     double peak = 0;
     auto const start = Clock::now();
-    for (int i = 0; i < 1000; ++i) {
+    for (int i = 0;; ++i) {
         auto const a = Clock::now();
-        SAMED_CHECK(model.encode(input.data(), embedding.data()));
+        SAMED_CHECK(model.encode(input.data(), answer.embedding.data()));
         auto const b = Clock::now();
-        SAMED_CHECK(model.decode(embedding.data(), labels.data(), logits.empty() ? nullptr : logits.data()));
+        SAMED_CHECK(model.decode(answer.embedding.data(), answer.labels.data(), s.semantic ? nullptr : answer.logits.data()));
         auto const c = Clock::now();
-        peak = std::max(peak, backend::fma_peak(pool, isa));  // between the images: the machine's speed changes with its load
-        if (i == 0) continue;                                 // warms up
+        if (on_cpu) peak = std::max(peak, backend::fma_peak(pool, isa));  // between the images: the machine's speed changes with its load
+        if (i == 0) {                                                     // warms up
+            first = answer;
+            continue;
+        }
+        same_bits = same_bits && answer.has_bits_of(first);
         encoder.ms.push_back(milliseconds(a, b));
         decoder.ms.push_back(milliseconds(b, c));
         total.ms.push_back(milliseconds(a, c));
@@ -124,21 +141,23 @@ Result<Json> run(Options const& o) {
     }
     Work const work = work_of(file.header().config, s.semantic ? 0 : 2);
     double const gflop = work.encoder + work.decoder;
-    return Json{{"model", o.model},
-                {"variant", s.variant},
-                {"image_size", s.image_size},
-                {"threads", s.threads},
-                {"isa", s.isa},
-                {"runs", total.ms.size()},
-                {"load_ms", load_ms},
-                {"encoder_ms", encoder.json()},
-                {"decoder_ms", decoder.json()},
-                {"total_ms", total.json()},
-                {"peak_rss_mib", peak_rss_mib()},
-                {"weights_mib", static_cast<double>(s.weight_bytes) / 1048576},
-                {"gflop", gflop},
-                {"gflops", gflop / total.min() * 1e3},
-                {"fma_peak_gflops", peak * 1e-9}};
+    Json out{{"model", o.model},
+             {"variant", s.variant},
+             {"image_size", s.image_size},
+             {"threads", s.threads},
+             {on_cpu ? "isa" : "device", on_cpu ? s.isa : s.device},
+             {"runs", total.ms.size()},
+             {"same_bits", same_bits},
+             {"load_ms", load_ms},
+             {"encoder_ms", encoder.json()},
+             {"decoder_ms", decoder.json()},
+             {"total_ms", total.json()},
+             {"peak_rss_mib", peak_rss_mib()},
+             {"weights_mib", static_cast<double>(s.weight_bytes) / 1048576},
+             {"gflop", gflop},
+             {"gflops", gflop / total.min() * 1e3}};
+    if (on_cpu) out["fma_peak_gflops"] = peak * 1e-9;
+    return out;
 }
 
 }  // namespace
@@ -148,13 +167,13 @@ void add_bench(CLI::App& app, int& code) {
     CLI::App* const c = app.add_subcommand("bench", "Time a model, from the network's input in memory to labels of its size");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapter, "adapter file");
-    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
     c->add_option("--repeat", o->repeat, "timed runs after one to warm up (default: 5 or more, for about 5 seconds)")
-        ->check(CLI::Range(1, 999));
-    c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
+        ->check(CLI::Range(1, 100000));
+    add_run_options(*c, o->run);
     c->add_flag("--json", o->json, "JSON on stdout");
     c->footer(
         "gflops = work really needed / fastest total; fma_peak_gflops = what registers alone reach on the same threads in the same run.\n"
+        "same_bits = every run gave the bits of the first.\n"
         "Example:\n  samed bench -m model.safetensors --threads 2");
     c->callback([o, &code] {
         auto const result = run(*o);

@@ -9,7 +9,7 @@ int main(int argc, char** argv) {
     using namespace samed::tool;
     CLI::App app{
         "samed: semantic segmentation with SAMed and Segment Anything models.\n"
-        "Exit codes: 0 good, 1 a bound was exceeded, 2 bad input or usage, 130 interrupted.",
+        "Exit codes: 0 good, 1 a bound was exceeded, 2 bad input or usage, 3 no such device, 130 interrupted.",
         "samed"};
     app.set_version_flag("--version", std::string(samed::version));
     app.require_subcommand(1);

@@ -14,6 +14,7 @@
 #include "display.hpp"
 #include "picture.hpp"
 #include "progress_bar.hpp"
+#include "run_option.hpp"
 #include "tool.hpp"
 
 namespace samed::tool {
@@ -35,7 +36,7 @@ namespace {
 struct Options {
     std::string model, adapter, input, output, overlay;
     AutomaticMaskOptions masks;
-    int threads = 0;
+    AnyOptions run;
 };
 
 /// Larger masks below smaller ones.
@@ -63,9 +64,7 @@ Result<void> run(Options const& o) {
         SAMED_CHECK(check_apart(o.input, path));
         SAMED_TRY(auto probe, AtomicFile::create(path));  // refused now rather than after the work
     }
-    AnyOptions options;
-    options.threads = o.threads;
-    SAMED_TRY(AnyModel const model, o.adapter.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapter, options));
+    SAMED_TRY(AnyModel const model, open_model(o.model, o.adapter, o.run));
     ProgressBar bar;
     auto const records = AutomaticMaskGenerator(model, o.masks).generate(input.image(), ImageFormat::rgb, [&](int done, int total) {
         bar.show(done, total);
@@ -107,7 +106,7 @@ void add_masks(CLI::App& app, int& code) {
     c->add_option("--crop-overlap-ratio", m.crop_overlap_ratio, "of the image's short side")->capture_default_str();
     c->add_option("--crop-n-points-downscale-factor", m.crop_n_points_downscale_factor, "layer i has that factor^i fewer points a side")->capture_default_str();
     c->add_option("--min-mask-region-area", m.min_mask_region_area, "smaller holes and islands are removed")->capture_default_str();
-    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+    add_run_options(*c, o->run);
     c->footer("Example:\n  samed masks -m sam.safetensors photo.jpg -o masks.json --overlay masks.png");
     c->callback([o, &code] {
         catch_interrupt();

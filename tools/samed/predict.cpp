@@ -14,6 +14,7 @@
 #include "display.hpp"
 #include "picture.hpp"
 #include "prompt_option.hpp"
+#include "run_option.hpp"
 #include "tool.hpp"
 
 namespace samed::tool {
@@ -24,7 +25,7 @@ struct Options {
     std::string model, adapter, input, output, overlay, embedding_in, embedding_out, mask_input, logits;
     std::vector<std::string> points, boxes;
     bool multimask = false;
-    int threads = 0;
+    AnyOptions run;
 };
 
 /// What does not fit together is refused before the model is opened.
@@ -105,9 +106,7 @@ Result<void> run(Options const& o) {
         SAMED_TRY(input, read_input(o.input));
         if (input->is_volume()) return fail(ErrorCode::invalid_argument, "input", "a 2-D image", "a volume").in(o.input);
     }
-    AnyOptions options;
-    options.threads = o.threads;
-    SAMED_TRY(AnyModel const model, o.adapter.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapter, options));
+    SAMED_TRY(AnyModel const model, open_model(o.model, o.adapter, o.run));
     Predictor predictor(model);
     if (input) {
         if (auto const set = predictor.set_image(input->image()); !set) return set.error().in(o.input);
@@ -165,7 +164,7 @@ void add_predict(CLI::App& app, int& code) {
     c->add_option("--embedding-in", o->embedding_in, "an embedding that this model made, instead of an image");
     c->add_option("--overlay", o->overlay, "PNG of the masks in colour over the image");
     c->add_option("--logits", o->logits, ".npy of the low-resolution logits, [masks, h, w]");
-    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+    add_run_options(*c, o->run);
     c->footer("Examples:\n  samed predict -m sam.safetensors photo.jpg --point 320,240,1 --multimask -o mask.png --overlay seen.png\n"
               "  samed predict -m sam.safetensors photo.jpg --embedding-out photo.safetensors\n"
               "  samed predict -m sam.safetensors --embedding-in photo.safetensors --box 10,10,200,150 -o mask.png");

@@ -15,6 +15,7 @@
 #include "picture.hpp"
 #include "prompt_option.hpp"
 #include "recipe_option.hpp"
+#include "run_option.hpp"
 #include "segment.hpp"
 #include "tool.hpp"
 
@@ -101,13 +102,11 @@ Result<void> check_volume_options(SegmentOptions const& o, Input const& input) {
 
 /// One model, or one for each of several adapters.
 Result<std::vector<AnyModel>> open_models(SegmentOptions const& o) {
-    AnyOptions options;
-    options.threads = o.threads;
-    options.precision = o.precision;
+    AnyOptions options = o.run;
     options.live_lora = o.lora == "live";
     if (!options.live_lora && o.lora != "merged") return fail(ErrorCode::unknown_name, "--lora", "merged or live", o.lora);
     if (o.adapters.size() > 1) return AnyModel::open_adapters(o.model, o.adapters, options);
-    SAMED_TRY(AnyModel model, o.adapters.empty() ? AnyModel::open(o.model, options) : AnyModel::open(o.model, o.adapters[0], options));
+    SAMED_TRY(AnyModel model, open_model(o.model, o.adapters.empty() ? "" : o.adapters[0], options));
     return std::vector<AnyModel>{std::move(model)};
 }
 
@@ -184,8 +183,7 @@ void add_segment(CLI::App& app, int& code) {
     c->add_option("--point", o->points, "x,y or x,y,label in pixels; label 1 = on the object, 0 = beside it; may be repeated")
         ->allow_extra_args(false);
     c->add_option("--box", o->box, "x0,y0,x1,y1 in pixels");
-    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
-    c->add_option("--precision", o->precision, "weights: f32, f16, bf16, bf16-products or int8 (default: as the file)");
+    add_run_options(*c, o->run);
     c->add_option(
         "--slice-axis", o->slice_axis,
         "x, y or z of the voxel grid, slices as they are stored (default: the model's axes where it has some, else the axis of the largest "

@@ -11,10 +11,10 @@
 namespace samed::tool {
 
 struct SegmentOptions {
-    std::string model, input, intensity, resize = "faithful", box, slice_axis, precision, series, lora = "merged";
+    std::string model, input, intensity, resize = "faithful", box, slice_axis, series, lora = "merged";
     std::vector<std::string> adapters, points;
     OutputPaths outputs;
-    int threads = 0;
+    AnyOptions run;
     std::optional<std::int64_t> volume;
     bool keep_largest = false, fill_holes = false, plan = false, in_memory = false;
 };

@@ -17,6 +17,7 @@
 
 #include "masks.hpp"
 #include "picture.hpp"
+#include "run_option.hpp"
 #include "segment_input.hpp"
 #include "tool.hpp"
 
@@ -130,7 +131,9 @@ public:
 private:
     json info() const {
         ModelSummary const& s = model_.summary();
-        return {{"variant", s.variant}, {"semantic", s.semantic}, {"image_size", s.image_size}, {"classes", s.class_names}};
+        json out{{"variant", s.variant}, {"semantic", s.semantic}, {"image_size", s.image_size}, {"classes", s.class_names}};
+        if (!s.device.empty()) out["device"] = s.device;
+        return out;
     }
 
     Result<json> set_image(Request const& request) {
@@ -259,10 +262,8 @@ json answer_line(Session& session, std::string const& line, bool too_long) {
     return out;
 }
 
-Result<void> run(std::string const& model_path, std::string const& adapter, int threads) {
-    AnyOptions options;
-    options.threads = threads;
-    SAMED_TRY(AnyModel model, adapter.empty() ? AnyModel::open(model_path, options) : AnyModel::open(model_path, adapter, options));
+Result<void> run(std::string const& model_path, std::string const& adapter, AnyOptions const& run_options) {
+    SAMED_TRY(AnyModel model, open_model(model_path, adapter, run_options));
     Session session(std::move(model));
     std::string line;
     for (bool too_long = false; read_line(stdin, line, too_long);) {
@@ -279,13 +280,13 @@ Result<void> run(std::string const& model_path, std::string const& adapter, int 
 void add_serve(CLI::App& app, int& code) {
     struct Options {
         std::string model, adapter;
-        int threads = 0;
+        AnyOptions run;
     };
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("serve", "Answer requests, one JSON object a line on stdin, one answer a line on stdout");
     c->add_option("-m,--model", o->model, "model file, or the base of --adapter")->required();
     c->add_option("-a,--adapter", o->adapter, "adapter file made by convert --adapter-only");
-    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+    add_run_options(*c, o->run);
     c->footer("Requests (\"id\" comes back with the answer; the image's embedding is kept):\n"
               "  {\"id\": 1, \"op\": \"set_image\", \"path\": \"photo.png\"}           or \"embedding\": a file of samed predict --embedding-out\n"
               "  {\"id\": 2, \"op\": \"predict\", \"points\": [[x, y, 1]], \"box\": [x0, y0, x1, y1], \"mask\": 0, \"multimask\": true, \"output\": \"mask.png\"}\n"
@@ -294,7 +295,7 @@ void add_serve(CLI::App& app, int& code) {
               "Masks come as COCO run lengths. \"mask\" is the number of a mask of the answer before, to refine.\n"
               "A request that fails gets {\"id\": .., \"error\": {\"code\", \"where\", \"expected\", \"found\"}}; the next one is served.");
     c->callback([o, &code] {
-        auto const done = run(o->model, o->adapter, o->threads);
+        auto const done = run(o->model, o->adapter, o->run);
         code = done ? exit_ok : report(done.error());
     });
 }

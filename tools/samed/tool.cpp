@@ -19,7 +19,12 @@ void on_signal(int number) {
 
 int report(Error const& error) {
     std::fprintf(stderr, "samed: %s\n", error.message().c_str());
-    return error.code == ErrorCode::cancelled ? exit_interrupted : exit_bad_input;
+    switch (error.code) {
+        case ErrorCode::cancelled: return exit_interrupted;
+        case ErrorCode::no_device:
+        case ErrorCode::device_failure: return exit_no_device;
+        default: return exit_bad_input;
+    }
 }
 
 void catch_interrupt() {

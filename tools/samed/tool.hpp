@@ -14,10 +14,10 @@ class App;
 
 namespace samed::tool {
 
-inline constexpr int exit_ok = 0, exit_bound = 1, exit_bad_input = 2, exit_interrupted = 130;
+inline constexpr int exit_ok = 0, exit_bound = 1, exit_bad_input = 2, exit_no_device = 3, exit_interrupted = 130;
 
 /// Prints the message on stderr.
-/// @return exit_bad_input, or exit_interrupted for ErrorCode::cancelled
+/// @return exit_bad_input, exit_no_device for ErrorCode::no_device and device_failure, or exit_interrupted for ErrorCode::cancelled
 int report(Error const& error);
 
 /// From here on SIGINT and SIGTERM only set what `interrupted()` tells; a second one ends the program as usual.

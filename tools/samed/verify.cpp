@@ -8,6 +8,7 @@
 
 #include <samed/weights/model_file.hpp>
 
+#include "run_option.hpp"
 #include "self_test.hpp"
 #include "tool.hpp"
 
@@ -15,18 +16,21 @@ namespace samed::tool {
 
 namespace {
 
-/// max|a - b| over max|b| of the replayed logits.
+struct SelfTest {
+    double error = 0;  ///< max|a - b| over max|b| of the replayed logits
+    std::string device;
+};
+
 /// @param base  of an adapter, or empty
-Result<double> self_test_error(std::string const& path, std::string const& base, int threads) {
+Result<SelfTest> replay(std::string const& path, std::string const& base, AnyOptions options) {
     SAMED_TRY(ModelFile const file, ModelFile::open(path));
     TensorInfo const* stored = file.tensors().find(selftest_tensor);
     if (!stored || file.header().selftest_seed == 0) {
         Error const e = fail(ErrorCode::missing_tensor, selftest_tensor, "a self-test in the file", "none").in(path);
         return file.header().adapter ? e.advise("an adapter made by convert has none: verify its base") : e.advise("convert stores one");
     }
-    AnyOptions options;
-    options.threads = threads;
-    SAMED_TRY(AnyModel const model, base.empty() ? AnyModel::open(path, options) : AnyModel::open(base, path, options));
+    if (options.backend == "cuda" && options.precision.empty()) options.precision = "f32";  // what the bound is for
+    SAMED_TRY(AnyModel const model, base.empty() ? open_model(path, "", options) : open_model(base, path, options));
     SAMED_TRY(std::vector<float> const all, selftest_logits(model, file.header().selftest_seed));
     auto const side = static_cast<std::size_t>(4 * file.header().config.encoder.grid());
     std::size_t const step = file.header().adapter ? adapter_selftest_step : 1;
@@ -41,7 +45,7 @@ Result<double> self_test_error(std::string const& path, std::string const& base,
         if (!(difference <= error)) error = difference;  // NaN counts
         largest = std::max(largest, std::fabs(double{expected[i]}));
     }
-    return largest > 0 ? error / largest : error;
+    return SelfTest{largest > 0 ? error / largest : error, model.summary().device};
 }
 
 }  // namespace
@@ -49,25 +53,27 @@ Result<double> self_test_error(std::string const& path, std::string const& base,
 void add_verify(CLI::App& app, int& code) {
     struct Options {
         std::string file, base;
-        int threads = 0;
+        AnyOptions run;
+        double bound = selftest_bound;
     };
     auto const o = std::make_shared<Options>();
     CLI::App* const c = app.add_subcommand("verify", "Replay the self-test stored in a model file");
     c->add_option("file", o->file, "model file (.safetensors)")->required();
     c->add_option("--base", o->base, "model file that an adapter was trained on");
-    c->add_option("--threads", o->threads, "0 = all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+    c->add_option("--bound", o->bound, "of max|a-b| / max|b|")->check(CLI::PositiveNumber)->capture_default_str();
+    add_run_options(*c, o->run);
     c->footer(
-        "Exit code 1 when the logits differ by more than 1e-4 of the largest, 2 when the file is bad or has no self-test.\n"
+        "Exit code 1 when the logits differ by more than the bound, 2 when the file is bad or has no self-test. With cuda the default precision is f32.\n"
         "Example:\n  samed verify model.safetensors");
     c->callback([o, &code] {
-        auto const error = self_test_error(o->file, o->base, o->threads);
-        if (!error) {
-            code = report(error.error());
+        auto const test = replay(o->file, o->base, o->run);
+        if (!test) {
+            code = report(test.error());
             return;
         }
-        bool const good = *error <= selftest_bound;
-        std::printf("%s: self-test max|a-b| / max|b| = %.2e, bound %.0e: %s\n", o->file.c_str(), *error, selftest_bound,
-                    good ? "ok" : "FAILED");
+        bool const good = test->error <= o->bound;
+        std::printf("%s%s%s: self-test max|a-b| / max|b| = %.2e, bound %.0e: %s\n", o->file.c_str(), test->device.empty() ? "" : " on ",
+                    test->device.c_str(), test->error, o->bound, good ? "ok" : "FAILED");
         if (!good)
             report(fail(ErrorCode::self_test_failed, selftest_tensor, "logits within the bound", "others")
                        .in(o->file)
