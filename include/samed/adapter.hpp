@@ -101,6 +101,7 @@ public:
         SAMED_TRY(adapter->prompt_encoder_,
                   PromptEncoder::load(loader, config.encoder.image_size, grid, width, config.prompt.mask_channels, base.image_pe()));
         SAMED_TRY(adapter->mask_decoder_, MaskDecoder::load(loader, width, config.decoder, base.transformer(), merged ? &decoder_copies : nullptr));
+        SAMED_CHECK(context.finish());  // before another context uses the weights
         return std::shared_ptr<Adapter const>(std::move(adapter));
     }
 

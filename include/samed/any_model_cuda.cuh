@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA half of any_model.hpp. For each storage type that a program wants, one .cu includes it and says, for half precision,
+// The CUDA half of any_model.hpp. A program that links samed::cuda has three .cu that include it, which say
 //     template struct samed::detail::AnyCuda<samed::Half>;
+// and the same of samed::BFloat16 and of float: one each, so that they compile side by side.
 #pragma once
 
 #include <memory>

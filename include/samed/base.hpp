@@ -66,6 +66,7 @@ public:
         }
         base->fingerprint_ = file.header().fingerprint;
         base->shareable_ = !merge && !file.header().merged;
+        SAMED_CHECK(context.finish());  // before another context uses the weights
         return std::shared_ptr<Base const>(std::move(base));
     }
 

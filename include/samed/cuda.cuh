@@ -13,7 +13,7 @@
 namespace samed {
 
 struct CudaOptions {
-    int device = 0;
+    int device = 0;   ///< CUDA_VISIBLE_DEVICES keeps the others untouched
     int threads = 0;  ///< of the host, for loading and preprocessing; 0 = all cores
     adapters::LoraMode lora = adapters::LoraMode::merged;
 
@@ -35,7 +35,6 @@ Result<OpenModel<V, BasicCudaContext<T>>> open_cuda_files(CudaOptions const& opt
     SAMED_TRY(auto pool, cuda_contexts<T>(options));
     typename ContextPool<C>::Lease lease(pool);
     SAMED_TRY(auto model, (Model<V, C>::load(files..., lease.context(), options.load())));
-    SAMED_CHECK(lease.context().finish());
     return OpenModel<V, C>(std::move(model), pool);
 }
 }  // namespace detail
@@ -67,7 +66,6 @@ Result<OpenAdapterSet<V, BasicCudaContext<T>>> open_adapters_cuda(std::string co
     SAMED_TRY(auto pool, detail::cuda_contexts<T>(options));
     typename ContextPool<C>::Lease lease(pool);
     SAMED_TRY(auto set, (AdapterSet<V, C>::load(std::move(file), lease.context(), options.load())));
-    SAMED_CHECK(lease.context().finish());
     return OpenAdapterSet<V, C>(std::move(set), pool);
 }
 

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -187,14 +189,15 @@ public:
     /// @errors out_of_memory, device_failure
     Result<void> decode_labels(C& context, int batch, Value const* embedding, std::uint8_t* labels, Value* low_res_logits = nullptr) const {
         std::size_t const in_count = std::size_t(batch) * embedding_count();
-        return call(context, [&](HostMemory<C>& host) {
+        SAMED_CHECK(call(context, [&](HostMemory<C>& host) {
             Value const* const in = host.input(embedding, in_count);
             LabelTarget const to = target(host, batch, labels, {nullptr, low_res_logits});
             context.run(key(decoding_labels | to.kind(), batch), [&] {
                 Arena::Frame frame(context.arena());
                 label_pass(context, batch, to, [&](DecoderScalar*) { return uploaded(decoder(context), in, in_count); }, Prompts{});
             });
-        });
+        }));
+        return check_labels(labels, batch);
     }
 
     /// From the network's input to labels at its size: [B, 3, S, S] to [B, S, S]. No allocation in the steady state.
@@ -244,14 +247,20 @@ public:
         PlacedPrompts const placed(prompts, placement);
         label_run(context, 1, input, target(host, 1, square, outputs), placed.prompts());
         SAMED_CHECK(context.finish());
+        SAMED_CHECK(check_labels(square, 1));
         host.finish();
         labels_to_input({square, {image_size(), image_size()}}, placement, labels);
         return {};
     }
-    /// Peak bytes that `segment` holds in the context's arena and the workspace for an image of this size, known before any image.
+    /// Peak bytes of the host's memory that `segment` holds in the context and the workspace for an image of this size, known before any image.
     std::size_t plan_segment(C& context, int height, int width, int channels, Recipe const& recipe, bool slice_of_volume) const {
-        return context.plan([&] { segment_plan(context, Prompts{}, {}); }) +
-               preprocess_bytes(height, width, channels, recipe, image_size(), slice_of_volume);
+        auto const pass = [&] { segment_plan(context, Prompts{}, {}); };
+        std::size_t arena;
+        if constexpr (DeviceContext<C>)
+            arena = context.plan_host(pass);
+        else
+            arena = context.plan(pass);
+        return arena + preprocess_bytes(height, width, channels, recipe, image_size(), slice_of_volume);
     }
 
     Result<void> segment(ImageView<float const> image, LabelMap labels, Workspace<C>& workspace) const requires(V::semantic) {
@@ -292,6 +301,9 @@ public:
         PlacedPrompts const placed(prompts, p);
         std::vector<float> logits(low_res_count()), iou(static_cast<std::size_t>(mask_tokens()));
         SAMED_CHECK(decode(workspace.context(), 1, embedding.values.data(), placed.prompts(), logits.data(), iou.data()));
+        if constexpr (DeviceContext<C>)
+            for (float x : iou)
+                if (!std::isfinite(x)) return overflow();
         int const first = choice == MaskChoice::multi && mask_tokens() > 1 ? 1 : 0, last = choice == MaskChoice::single ? 1 : mask_tokens();
         Masks m;
         m.count = last - first;
@@ -327,6 +339,17 @@ private:
     PassKey key(int stage, int batch) const { return {serial_, stage, batch}; }
     static DecoderContext<C>& decoder(C& context) { return DecoderContextOf<C>::of(context); }
     std::size_t pixels() const { return std::size_t(image_size()) * image_size(); }
+
+    /// A device's labels of logits that are not numbers: see argmax_simt.hpp.
+    /// @errors not_finite
+    Result<void> check_labels(std::uint8_t const* labels, int batch) const {
+        if constexpr (DeviceContext<C>)
+            if (labels && mask_tokens() < 256 && std::memchr(labels, 255, std::size_t(batch) * pixels())) return overflow();
+        return {};
+    }
+    static Error overflow() {
+        return fail(ErrorCode::not_finite, "logits", "numbers", "an overflow in the encoder's precision").advise("take bf16 or f32, and check the image's units");
+    }
 
     /// Makes room for `body`, runs it and hands its outputs over.
     template <class Body>
@@ -447,7 +470,7 @@ private:
         if (context.planning()) return {};
         SAMED_CHECK(context.finish());
         host.finish();
-        return {};
+        return check_labels(labels, batch);
     }
 
     /// What `segment` takes from the context.

@@ -62,6 +62,7 @@ public:
             if (!seat_) seat_ = std::make_unique<Seat>(pool_->make_(threads), threads);
         }
         ~Lease() {
+            if (!seat_->context->finish()) return;  // a device context that failed stays so: the next call gets a new one
             std::lock_guard lock(pool_->guard_);
             pool_->idle_.push_back(std::move(seat_));
         }

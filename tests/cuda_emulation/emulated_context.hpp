@@ -59,6 +59,7 @@ public:
     using Matrix = samed::kernels::DenseMatrix<T>;
     using WeightSlab = samed::Buffer<std::byte>;
     static constexpr bool runs_device_code = true;
+    static constexpr int most_head_dim = samed::simt::most_head_dim;
     static constexpr int row_block = 1;
 
     EmulatedContext() : EmulatedContext(std::make_shared<EmulatedDevice>()) {}
@@ -97,6 +98,11 @@ public:
         device_->planning = false;
         device_->host_peak = std::exchange(device_->host_arena, std::move(kept_host)).peak_bytes();
         return std::exchange(device_->arena, std::move(kept)).peak_bytes();
+    }
+    template <class Pass>
+    std::size_t plan_host(Pass&& pass) {
+        plan(pass);
+        return device_->host_peak;
     }
     template <class Pass>
     samed::Result<void> prepare(Pass&& pass) {

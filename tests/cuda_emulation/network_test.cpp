@@ -17,6 +17,7 @@
 #include <samed/volume/volume.hpp>
 
 #include "../model_parts.hpp"
+#include "../random_model.hpp"
 
 using namespace samed_test;
 using samed::adapters::LoraMode;
@@ -183,6 +184,45 @@ TEST_SUITE("cuda_emulation/network") {
             double const dice = mean_dice(labels, expected);
             MESSAGE("slice " << z << ": Dice against f32 " << dice);
             CHECK(dice >= 0.999);
+        }
+    }
+
+    TEST_CASE("what overflows f16 is an error, not background; bf16 and f32 have room for it") {
+        GoldenCase const golden = GoldenCase::open("samed_window_seed0");
+        auto image = golden.stage("input").values;
+        image[1234] = 1e5f;
+        std::vector<std::uint8_t> labels(96 * 96);
+        EmulatedContext<samed::Half> half;
+        auto const narrow = load<Samed<>>(golden.model, half);
+        for (int round = 0; round < 3; ++round) {
+            auto const done = narrow.label(half, 1, image.data(), labels.data());
+            REQUIRE(!done);
+            CHECK(done.error().code == samed::ErrorCode::not_finite);
+        }
+        CHECK(narrow.label(half, 1, golden.stage("input").values.data(), labels.data()).has_value());
+        EmulatedContext<samed::BFloat16> bf16;
+        CHECK(load<Samed<>>(golden.model, bf16).label(bf16, 1, image.data(), labels.data()).has_value());
+        Device f32;
+        CHECK(load<Samed<>>(golden.model, f32).label(f32, 1, image.data(), labels.data()).has_value());
+    }
+
+    TEST_CASE("heads that are wider than the kernels take are refused at load, in encoder and decoder") {
+        samed::ModelConfig wide_encoder{{32, 16, 160, 1, 1, 16, 2, 32, 0, true}, {16}, {1, 1, 16, 4}, 0};
+        samed::ModelConfig wide_decoder{{32, 16, 32, 1, 1, 16, 2, 512, 0, true}, {16}, {1, 1, 16, 4}, 0};
+        for (auto const& [config, where] : {std::pair{wide_encoder, "image_encoder.blocks.0.attn"},
+                                            std::pair{wide_decoder, "mask_decoder.transformer.layers.0.self_attn"}}) {
+            TemporaryFile const path("wide_heads");
+            samed::ModelHeader header = base_header(config);
+            header.variant = "sam";
+            REQUIRE(write_random(path.path, header, TensorList(config).encoder().prompts_and_decoder(), 1).has_value());
+            auto const file = open_file(path.path);
+            samed::CpuContext cpu(1);
+            CHECK(samed::Model<samed::variants::Sam<>, samed::CpuContext>::load(file, cpu).has_value());
+            Device context;
+            auto const refused = samed::Model<samed::variants::Sam<>, Device>::load(file, context);
+            REQUIRE(!refused);
+            CHECK(refused.error().code == samed::ErrorCode::out_of_range);
+            CHECK(refused.error().where.view() == where);
         }
     }
 

@@ -46,6 +46,7 @@ template <class C> concept HasArgmax = requires(C& c, kernels::ArgmaxArgs<typena
 ///  - `matrix(at, n, k, precision)`: the view that kernels take
 ///  - `upload(at, source, count)`: a plain vector of scalars
 ///  - `copy(count, from, out)`: scalars within this backend's memory
+///  - `most_head_dim`, where attention heads may not be wider
 ///  - `allocate_weights(bytes)`: a slab of the memory that the three above write to, with `data()`
 template <class C>
 concept PacksWeights = requires(C& c, std::byte* at, std::byte const* packed, float const* source, typename C::Scalar* vector) {

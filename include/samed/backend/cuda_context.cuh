@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,7 @@ public:
     using Matrix = kernels::DenseMatrix<T>;
     using WeightSlab = detail::DeviceMemory;
     static constexpr bool runs_device_code = true;
+    static constexpr int most_head_dim = simt::most_head_dim;
     static constexpr int row_block = 1;
 
     /// @param threads  of the host, for loading and preprocessing, the caller included; 0 takes the machine's count
@@ -81,7 +83,11 @@ public:
         if constexpr (narrow) {
             auto stored = Buffer<T>::allocate(count);
             if (!stored) return state_.keep(stored.error());
-            for (std::size_t i = 0; i < count; ++i) (*stored)[i] = simt::store<T>(source[i]);
+            for (std::size_t i = 0; i < count; ++i) {
+                (*stored)[i] = simt::store<T>(source[i]);
+                if (!std::isfinite(simt::load((*stored)[i])))
+                    return state_.keep(fail(ErrorCode::out_of_range, "weights", "values that 16 bits hold", "a larger one").advise("take f32 or bf16"));
+            }
             state_.upload(at, stored->data(), count * sizeof(T));
         } else {
             state_.upload(at, source, count * sizeof(T));
@@ -99,6 +105,11 @@ public:
     template <class Pass>
     std::size_t plan(Pass&& pass) {
         return state_.plan(pass).arena;
+    }
+    /// Peak bytes of `pass` in pinned memory of the host.
+    template <class Pass>
+    std::size_t plan_host(Pass&& pass) {
+        return state_.plan(pass).host_arena;
     }
     /// Room for `pass` on both sides.
     /// @errors out_of_memory, device_failure

@@ -23,6 +23,7 @@ struct PassKey {
 
 /// A context whose memory the host does not see: a GPU.
 ///  - `host_arena()`: pinned memory of the host, planned and reserved together with the arena
+///  - `plan_host(pass)`: its peak
 ///  - `to_device(from, to, count)`, `to_host(from, to, count)`: copies between it and the arena, after all that was launched before
 template <class C>
 concept DeviceContext = requires(C& c, float const* host, typename C::Scalar* device, float* out, std::uint8_t* labels) {

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include <samed/core/macros.hpp>
 #include <samed/core/types.hpp>
 
 #if defined(__CUDACC__)
@@ -19,6 +20,9 @@
 namespace samed::simt {
 
 inline constexpr int warp = 32;
+
+/// Channels of the widest attention head that our kernels take.
+inline constexpr int most_head_dim = 128;
 
 /// Blocks of a launch.
 struct Grid {

@@ -25,6 +25,7 @@ public:
     static Result<Attention> load(WeightLoader<C>& loader, std::string const& name, int width, int inner, int heads) {
         Attention a;
         a.heads_ = heads;
+        SAMED_CHECK(loader.check_head_dim(name, inner / heads));
         SAMED_TRY(a.q_, Linear<C>::load(loader, name + ".q_proj", width, inner));
         SAMED_TRY(a.k_, Linear<C>::load(loader, name + ".k_proj", width, inner));
         SAMED_TRY(a.v_, Linear<C>::load(loader, name + ".v_proj", width, inner));

@@ -38,6 +38,7 @@ public:
         a.shape_ = shape;
         a.width_ = block.width;
         int const c = block.width, head_dim = c / shape.heads;
+        SAMED_CHECK(loader.check_head_dim(name, head_dim));
         LowRankDelta const* deltas[] = {q, nullptr, v};
         for (int part = 0; part < 3; ++part) {
             SAMED_TRY(a.qkv_[std::size_t(part)], loader.rows(name + ".qkv.weight", 3 * c, c, part * c, c, deltas[part]));

@@ -21,7 +21,8 @@ namespace samed {
 template <PacksWeights C>
 class WeightMemory {
 public:
-    static constexpr std::size_t slab_bytes = std::size_t{32} << 20;  // untouched pages of the last slab cost nothing
+    /// Of the host's memory untouched pages cost nothing; of a device's the whole slab is taken.
+    static constexpr std::size_t slab_bytes = std::size_t{DeviceContext<C> ? 8u : 32u} << 20;
 
     /// `bytes` at a multiple of 64.
     /// @errors out_of_memory
@@ -113,6 +114,19 @@ public:
             return fail(ErrorCode::out_of_range, name, text() << "a size in 1..65536 on axis " << axis, describe(tensor->shape))
                 .in(file_.path());
         return static_cast<int>(tensor->shape[axis]);
+    }
+
+    /// A backend may be made for attention heads of a limited width.
+    /// @errors out_of_range
+    Result<void> check_head_dim([[maybe_unused]] std::string const& name, [[maybe_unused]] int head_dim) const {
+        if constexpr (requires { C::most_head_dim; }) {
+            if (head_dim > C::most_head_dim)
+                return fail(ErrorCode::out_of_range, name, text() << "heads of at most " << C::most_head_dim << " channels on this backend",
+                            text() << head_dim)
+                    .in(file_.path())
+                    .advise("the CPU backend takes any width");
+        }
+        return {};
     }
 
     /// Rows [first_row, first_row + n) of a [total_rows, k] weight. One stored as I8 is multiplied by `<name>_scale`, a value a row.

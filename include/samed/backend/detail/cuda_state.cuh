@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <mutex>
@@ -134,11 +135,13 @@ public:
         return error();
     }
 
-    /// CUDA refuses more than 48 KB of shared memory unless it is asked once.
+    /// CUDA refuses more than 48 KB of shared memory unless it is asked once. The limit is the function's, whatever the context: all ask
+    /// for the most that any architecture has, so that none lowers it for another.
     bool allow_shared(void const* kernel, std::size_t bytes) {
         if (bytes <= std::size_t{48} << 10) return true;
         for (auto& [known, allowed] : large_kernels_)
             if (known == kernel && allowed >= bytes) return true;
+        bytes = std::max(bytes, std::size_t{99} << 10);
         if (!check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), "shared memory"))
             return false;
         large_kernels_.emplace_back(kernel, bytes);

@@ -7,6 +7,9 @@
 
 namespace samed::kernels {
 
+/// The label of a pixel that has a logit which is not a number: an encoder in f16 may overflow, and nobody must take that for background.
+inline constexpr std::uint8_t not_a_label = 255;
+
 /// One thread a label.
 template <class T>
 struct ArgmaxKernel {
@@ -24,14 +27,16 @@ struct ArgmaxKernel {
         T const* logits = a.logits + s.block_y() * a.classes * plane;
         int best = 0;
         float largest = 0;
+        bool number = true;
         for (int k = 0; k < a.classes; ++k) {
             float const value = BilinearKernel<T>::at(logits + k * plane, a.in_width, row, column);
+            number = number && value == value;
             if (k == 0 || value > largest) {
                 largest = value;
                 best = k;
             }
         }
-        a.labels[s.block_y() * pixels + pixel] = static_cast<std::uint8_t>(best);
+        a.labels[s.block_y() * pixels + pixel] = number ? static_cast<std::uint8_t>(best) : not_a_label;
     }
 };
 

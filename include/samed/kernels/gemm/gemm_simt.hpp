@@ -38,6 +38,8 @@ struct EpilogueKernel {
         int const row = static_cast<int>(at / e.n), column = static_cast<int>(at % e.n);
         float x[width];
         simt::read(e.x + row * e.x_stride + column, x);
+        if constexpr (std::is_same_v<T, Half>)  // a product below f16 is stored as -infinity, of which GELU would make NaN
+            for (int v = 0; v < width; ++v) x[v] = x[v] < -65504.0f ? -65504.0f : x[v];
         for (int v = 0; v < width; ++v) x[v] = activate(e.activation, x[v]);
         if (e.residual) {
             float residual[width];

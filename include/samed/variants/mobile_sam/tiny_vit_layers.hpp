@@ -124,6 +124,7 @@ public:
             return fail(ErrorCode::shape_mismatch, biases, text() << "a divisor of " << width << " heads, a square of offsets",
                         text() << b.heads_ << " x " << offsets)
                 .in(loader.file().path());
+        SAMED_CHECK(loader.check_head_dim(attn, width / b.heads_));
         SAMED_TRY(int const hidden, loader.size(name + ".mlp.fc1.weight", 0));
         SAMED_TRY(b.norm1_, nn::LayerNorm<C>::load(loader, attn + ".norm", width, eps));
         SAMED_TRY(b.qkv_, nn::Linear<C>::load(loader, attn + ".qkv", width, 3 * width));
