@@ -686,6 +686,19 @@ TEST_SUITE("cuda/context") {
         CHECK(context.finish().has_value());
     }
 
+    TEST_CASE_TEMPLATE("a weight beyond what its storage holds is an error, not an infinity", T, Half, BFloat16, float) {
+        Machine const machine;
+        BasicCudaContext<T> context(machine.device(), 1);
+        auto const slab = context.allocate_weights(64).value();
+        float const values[] = {1, 65504, 1e5f};
+        context.upload(reinterpret_cast<T*>(slab.data()), values, 2);
+        CHECK(context.finish().has_value());
+        context.upload(reinterpret_cast<T*>(slab.data()), values, 3);
+        auto const done = context.finish();
+        CHECK(done.has_value() == !std::is_same_v<T, Half>);
+        if (!done) CHECK(done.error().code == ErrorCode::out_of_range);
+    }
+
     // ---- Kernels and products ------------------------------------------------------------------------------------------------------
 
     TEST_CASE("a kernel gets its grid, block and shared memory; more than 48 KB are asked for once") {
@@ -703,7 +716,7 @@ TEST_SUITE("cuda/context") {
         CHECK(launch(64 << 10) == 1);
         CHECK(launch(100 << 10) == 2);
         CHECK(launch(50 << 10) == 2);
-        CHECK(fake.launches == 5);
+        CHECK(fake.launches == 6);
         CHECK(fake.grid.x == 2);
         CHECK(fake.grid.y == 3);
         CHECK(fake.grid.z == 4);

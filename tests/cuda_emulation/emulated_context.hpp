@@ -31,7 +31,7 @@ struct EmulatedDevice {
 
     samed::Arena arena, host_arena;
     std::size_t host_peak = 0;
-    bool planning = false;
+    bool planning = false, lost = false;
     Emulation emulation;
     samed::InlineExecutor executor;
     std::deque<Recording> recordings;  // references stay valid
@@ -129,7 +129,11 @@ public:
             ++device_->replays;
         }
     }
-    samed::Result<void> finish() { return {}; }
+    samed::Result<void> finish() {
+        if (device_->lost) return samed::fail(samed::ErrorCode::device_failure, "device", "success", "a lost device");
+        return {};
+    }
+    void lose() { device_->lost = true; }
 
     template <class U>
     void copy(std::int64_t count, U const* from, U* to) {

@@ -2,6 +2,8 @@
 // The device twin of gemm: which products, which epilogue, and what may lie where.
 #include <samed/kernels/gemm/gemm_simt.hpp>
 
+#include <limits>
+
 #include "twin_check.hpp"
 
 using namespace samed;
@@ -104,6 +106,23 @@ TEST_SUITE("cuda_emulation/gemm") {
                 for (Residual residual : {Residual::none, Residual::plain, Residual::repeated, Residual::out})
                     for (Activation activation : {Activation::none, Activation::relu, Activation::gelu})
                         for (int rank : {0, 4}) check<T>(s, {bias, residual, activation, rank}, seed += 10);
+    }
+
+    TEST_CASE("GELU of a product below f16 is zero, as it is in f32; a product above it stays infinite") {
+        std::vector<Half> const a{to_f16(300), to_f16(300)}, w{to_f16(-300), to_f16(300)};
+        std::vector<Half> out(2);
+        GemmArgs<Half, DenseMatrix<Half>> g;
+        g.m = g.k = 1;
+        g.n = 2;
+        g.a = a.data();
+        g.a_stride = 1;
+        g.weight = {w.data(), 2, 1};
+        g.out = out.data();
+        g.out_stride = 2;
+        g.activation = Activation::gelu;
+        run_planned<Half>([&](auto& c) { gemm(c, g); });
+        CHECK(to_f32(out[0]) == 0);
+        CHECK(to_f32(out[1]) == std::numeric_limits<float>::infinity());
     }
 
     TEST_CASE("a residual of as many rows as the product is a plain one: one product, nothing else is launched") {

@@ -269,6 +269,16 @@ TEST_SUITE("cuda_emulation/network") {
         CHECK(context.replays() == 2);
     }
 
+    TEST_CASE("a context that failed is not used again") {
+        auto pool = std::make_shared<samed::ContextPool<Device>>(1, [](int) { return std::make_unique<Device>(); });
+        {
+            samed::ContextPool<Device>::Lease lease(pool);
+            lease.context().lose();
+        }
+        samed::ContextPool<Device>::Lease lease(pool);
+        CHECK(lease.context().finish().has_value());
+    }
+
     TEST_CASE("an opened model labels an image of any size, several in flight") {
         auto pool = std::make_shared<samed::ContextPool<Device>>(1, [](int) { return std::make_unique<Device>(); });
         samed::ContextPool<Device>::Lease lease(pool);
