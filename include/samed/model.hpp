@@ -245,7 +245,7 @@ public:
         std::uint8_t* const square = host.template take<std::uint8_t>(pixels());
         SAMED_TRY(Placement const placement, preprocess(image, recipe, image_size(), slice_of_volume, input, workspace.preprocess()));
         PlacedPrompts const placed(prompts, placement);
-        label_run(context, 1, input, target(host, 1, square, outputs), placed.prompts());
+        label_run(context, 1, input, square_target(host, square, outputs), placed.prompts());
         SAMED_CHECK(context.finish());
         SAMED_CHECK(check_labels(square, 1));
         host.finish();
@@ -377,6 +377,13 @@ private:
                 {host.output(outputs.embedding, b * embedding_count()), host.output(outputs.low_res_logits, b * low_res_count())}};
     }
 
+    /// Labels that stay in memory of the host's own.
+    LabelTarget square_target(HostMemory<C>& host, std::uint8_t* square, Outputs<Value> outputs) const {
+        LabelTarget to = target(host, 1, nullptr, outputs);
+        to.labels = square;
+        return to;
+    }
+
     /// @param embedding  [B, grid, grid, neck_width]
     void encode_pass(C& context, int batch, Scalar const* input, DecoderScalar* embedding) const {
         if constexpr (std::is_same_v<Scalar, DecoderScalar>) {
@@ -478,7 +485,7 @@ private:
         HostMemory<C> host(context);
         Value* const input = host.template take<Value>(input_count());
         std::uint8_t* const square = host.template take<std::uint8_t>(pixels());
-        label_run(context, 1, input, target(host, 1, square, outputs), prompts);
+        label_run(context, 1, input, square_target(host, square, outputs), prompts);
     }
 
     std::shared_ptr<Base<V, C> const> base_;
