@@ -18,6 +18,37 @@ void reserve(C& context) {
     REQUIRE(context.reserve(std::size_t{16} << 20).has_value());
 }
 
+/// One of the prompts of `sam_prompts`, as SAM's predictor was asked.
+class GoldenPrompt {
+public:
+    /// @param name  "p0.", "p1.", ...
+    GoldenPrompt(GoldenCase const& golden, std::string const& name) {
+        if (golden.stages.find(name + "coords")) {
+            Stage const coords = golden.stage(name + "coords"), labels = golden.stage(name + "labels");
+            for (std::size_t i = 0; i < labels.values.size(); ++i)
+                points_.push_back({coords.values[2 * i], coords.values[2 * i + 1], static_cast<int>(labels.values[i])});
+            prompts_.points = points_;
+        }
+        if (golden.stages.find(name + "box")) {
+            auto const b = golden.stage(name + "box").values;
+            prompts_.box = samed::Box{b[0], b[1], b[2], b[3]};
+        }
+        if (golden.stages.find(name + "mask_input")) {
+            mask_ = golden.stage(name + "mask_input").values;
+            prompts_.mask = mask_;
+        }
+    }
+    GoldenPrompt(GoldenPrompt const&) = delete;
+    GoldenPrompt& operator=(GoldenPrompt const&) = delete;
+
+    samed::Prompts const& prompts() const { return prompts_; }
+
+private:
+    std::vector<samed::Point> points_;
+    std::vector<float> mask_;
+    samed::Prompts prompts_;
+};
+
 template <class V, class C>
 samed::Model<V, C> load(samed::ModelFile const& file, C& context, samed::LoadOptions options = {}) {
     auto model = samed::Model<V, C>::load(file, context, options);

@@ -147,15 +147,16 @@ public:
     /// @param prompts         in pixels of the model's input
     /// @param low_res_logits  [B, M, 4 grid, 4 grid]
     /// @param iou             [B, M] or null
-    /// @errors out_of_memory, device_failure
+    /// @errors out_of_memory; on a device also device_failure, and not_finite after an overflow
     Result<void> decode(C& context, int batch, Value const* embedding, Prompts const& prompts, Value* low_res_logits, Value* iou) const {
         std::size_t const in_count = std::size_t(batch) * embedding_count();
-        return call(context, [&](HostMemory<C>& host) {
+        SAMED_CHECK(call(context, [&](HostMemory<C>& host) {
             Value const* const in = host.input(embedding, in_count);
             decode_to(context, host, batch, low_res_logits, iou, [&](DecoderScalar* logits, DecoderScalar* scores) {
                 decode_pass(decoder(context), batch, uploaded(decoder(context), in, in_count), prompts, logits, scores);
             });
-        });
+        }));
+        return check_logits(low_res_logits, batch);
     }
 
     /// One image under several prompts in one pass; all have as many tokens and none has a mask.
@@ -163,13 +164,13 @@ public:
     /// @param prompts         in pixels of the model's input
     /// @param low_res_logits  [prompts, M, 4 grid, 4 grid]
     /// @param iou             [prompts, M]
-    /// @errors out_of_memory, device_failure
+    /// @errors out_of_memory; on a device also device_failure, and not_finite after an overflow
     Result<void> decode_each(C& context, Value const* embedding, std::span<Prompts const> prompts, Value* low_res_logits, Value* iou) const {
         SAMED_ASSERT(!prompts.empty());
         auto const& encoder = adapter_->prompt_encoder();
         int const tokens = encoder.tokens(prompts[0]), count = static_cast<int>(prompts.size());
         std::size_t const each = std::size_t(tokens) * facts_.neck_width();
-        return call(context, [&](HostMemory<C>& host) {
+        SAMED_CHECK(call(context, [&](HostMemory<C>& host) {
             Value const* const in = host.input(embedding, embedding_count());
             decode_to(context, host, count, low_res_logits, iou, [&](DecoderScalar* logits, DecoderScalar* scores) {
                 auto& c = decoder(context);
@@ -182,11 +183,12 @@ public:
                 }
                 adapter_->mask_decoder().each(c, count, grid(), image, encoder.image_pe(), tokens, sparse, encoder.no_mask(), logits, scores);
             });
-        });
+        }));
+        return check_logits(low_res_logits, count);
     }
 
     /// From embeddings to labels at the network's size, without prompts: [B, S, S].
-    /// @errors out_of_memory, device_failure
+    /// @errors out_of_memory; on a device also device_failure, and not_finite after an overflow
     Result<void> decode_labels(C& context, int batch, Value const* embedding, std::uint8_t* labels, Value* low_res_logits = nullptr) const {
         std::size_t const in_count = std::size_t(batch) * embedding_count();
         SAMED_CHECK(call(context, [&](HostMemory<C>& host) {
@@ -201,7 +203,7 @@ public:
     }
 
     /// From the network's input to labels at its size: [B, 3, S, S] to [B, S, S]. No allocation in the steady state.
-    /// @errors out_of_memory, device_failure
+    /// @errors out_of_memory; on a device also device_failure, and not_finite after an overflow
     Result<void> label(C& context, int batch, Value const* input, std::uint8_t* labels, Outputs<Value> outputs = {}) const {
         SAMED_CHECK(context.prepare([&] { static_cast<void>(label_call(context, batch, input, labels, outputs)); }));
         return label_call(context, batch, input, labels, outputs);
@@ -301,9 +303,6 @@ public:
         PlacedPrompts const placed(prompts, p);
         std::vector<float> logits(low_res_count()), iou(static_cast<std::size_t>(mask_tokens()));
         SAMED_CHECK(decode(workspace.context(), 1, embedding.values.data(), placed.prompts(), logits.data(), iou.data()));
-        if constexpr (DeviceContext<C>)
-            for (float x : iou)
-                if (!std::isfinite(x)) return overflow();
         int const first = choice == MaskChoice::multi && mask_tokens() > 1 ? 1 : 0, last = choice == MaskChoice::single ? 1 : mask_tokens();
         Masks m;
         m.count = last - first;
@@ -345,6 +344,14 @@ private:
     Result<void> check_labels(std::uint8_t const* labels, int batch) const {
         if constexpr (DeviceContext<C>)
             if (labels && mask_tokens() < 256 && std::memchr(labels, 255, std::size_t(batch) * pixels())) return overflow();
+        return {};
+    }
+    /// The same of masks. Not of the predicted IoU: its ReLUs make zero of what is not a number.
+    /// @errors not_finite
+    Result<void> check_logits(Value const* low_res_logits, int count) const {
+        if constexpr (DeviceContext<C>)
+            if (!std::all_of(low_res_logits, low_res_logits + std::size_t(count) * low_res_count(), [](float x) { return std::isfinite(x); }))
+                return overflow();
         return {};
     }
     static Error overflow() {

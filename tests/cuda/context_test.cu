@@ -629,7 +629,7 @@ TEST_SUITE("cuda/context") {
                 std::size_t const used = context.arena().used_bytes();
                 context.to_device(in, there, n);
                 context.to_host(there, out, n);
-                decoder.to_device(labels_in, labels_there, 3);
+                decoder.copy(3, labels_in, labels_there);
                 decoder.to_host(labels_there, labels_out, 3);
                 CHECK(context.arena().used_bytes() == used);
             });

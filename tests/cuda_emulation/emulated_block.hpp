@@ -245,10 +245,6 @@ public:
         auto const* lanes = block_.exchange([&](auto& lane) { lane.value = x; });
         return lanes[lane() ^ mask].value;
     }
-    float shuffle(float x, int from) {
-        auto const* lanes = block_.exchange([&](auto& lane) { lane.value = x; });
-        return lanes[from].value;
-    }
 
     /// PTX ISA, "Matrix fragments for mma.m16n8k16": with g = lane / 4 and t = lane % 4, a[0..3] hold rows g, g + 8, g, g + 8 and columns
     /// 2t + {0, 1} (+ 8 for a[2], a[3]); b[0..1] rows 2t + {0, 1} (+ 8) of column g; d rows g (0, 1) and g + 8 (2, 3), columns 2t + {0, 1}.

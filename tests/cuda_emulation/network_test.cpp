@@ -120,25 +120,9 @@ TEST_SUITE("cuda_emulation/network") {
         for (int j = 0; golden.stages.find("p" + std::to_string(j) + ".multi.masks"); ++j, ++seen) {
             std::string const p = "p" + std::to_string(j) + ".";
             CAPTURE(p);
-            samed::Prompts prompts;
-            std::vector<samed::Point> points;
-            std::vector<float> mask;
-            if (golden.stages.find(p + "coords")) {
-                Stage const coords = golden.stage(p + "coords"), labels = golden.stage(p + "labels");
-                for (std::size_t i = 0; i < labels.values.size(); ++i)
-                    points.push_back({coords.values[2 * i], coords.values[2 * i + 1], static_cast<int>(labels.values[i])});
-                prompts.points = points;
-            }
-            if (golden.stages.find(p + "box")) {
-                auto const b = golden.stage(p + "box").values;
-                prompts.box = samed::Box{b[0], b[1], b[2], b[3]};
-            }
-            if (golden.stages.find(p + "mask_input")) {
-                mask = golden.stage(p + "mask_input").values;
-                prompts.mask = mask;
-            }
+            GoldenPrompt const prompt(golden, p);
             std::vector<float> logits(model.low_res_count()), iou(4);
-            REQUIRE(model.decode(context, 1, embedding.data(), prompts, logits.data(), iou.data()).has_value());
+            REQUIRE(model.decode(context, 1, embedding.data(), prompt.prompts(), logits.data(), iou.data()).has_value());
             std::size_t const plane = logits.size() / 4;
             CHECK(relative_error(logits.data() + plane, golden.stage(p + "multi.masks").values) <= bound);
             CHECK(relative_error(iou.data() + 1, golden.stage(p + "multi.iou").values) <= bound);
@@ -200,6 +184,17 @@ TEST_SUITE("cuda_emulation/network") {
             CHECK(done.error().code == samed::ErrorCode::not_finite);
         }
         CHECK(narrow.label(half, 1, golden.stage("input").values.data(), labels.data()).has_value());
+        samed::Workspace<EmulatedContext<samed::Half>> workspace(half);
+        auto const masks_of = [&] {
+            auto const embedding = narrow.embed(samed::planar(std::as_const(image).data(), 96, 96), workspace).value();
+            return narrow.decode(embedding, {}, samed::MaskChoice::all, workspace);
+        };
+        auto const masks = masks_of();
+        REQUIRE(!masks);
+        CHECK(masks.error().code == samed::ErrorCode::not_finite);
+        image[1234] = 0.5f;
+        CHECK(masks_of().has_value());
+        image[1234] = 1e5f;
         EmulatedContext<samed::BFloat16> bf16;
         CHECK(load<Samed<>>(golden.model, bf16).label(bf16, 1, image.data(), labels.data()).has_value());
         Device f32;

@@ -87,23 +87,8 @@ TEST_SUITE("sam/stages") {
         for (int j = 0; golden.stages.find("p" + std::to_string(j) + ".multi.masks"); ++j, ++prompts_seen) {
             std::string const p = "p" + std::to_string(j) + ".";
             CAPTURE(p);
-            samed::Prompts prompts;
-            std::vector<samed::Point> points;
-            Stage mask;
-            if (golden.stages.find(p + "coords")) {
-                Stage const coords = golden.stage(p + "coords"), labels = golden.stage(p + "labels");
-                for (std::size_t i = 0; i < labels.values.size(); ++i)
-                    points.push_back({coords.values[2 * i], coords.values[2 * i + 1], static_cast<int>(labels.values[i])});
-                prompts.points = points;
-            }
-            if (golden.stages.find(p + "box")) {
-                auto const b = golden.stage(p + "box").values;
-                prompts.box = samed::Box{b[0], b[1], b[2], b[3]};
-            }
-            if (golden.stages.find(p + "mask_input")) {
-                mask = golden.stage(p + "mask_input");
-                prompts.mask = mask.values;
-            }
+            GoldenPrompt const prompt(golden, p);
+            samed::Prompts const& prompts = prompt.prompts();
             if (golden.stages.find(p + "sparse")) {
                 auto const expected = golden.stage(p + "sparse").values;
                 auto const sparse = encoder.sparse(prompts);
@@ -114,7 +99,7 @@ TEST_SUITE("sam/stages") {
             }
             if (!prompts.mask.empty()) {
                 std::vector<float> dense(model.embedding_count());
-                encoder.dense(context, mask.values.data(), dense.data());
+                encoder.dense(context, prompts.mask.data(), dense.data());
                 CHECK(relative_error(dense.data(), channels_last(golden.stage(p + "dense"))) <= bound);
             }
             std::vector<float> logits(model.low_res_count()), iou(4);

@@ -68,6 +68,38 @@ std::unique_ptr<Network<CpuContext>> load_small(CpuContext& context, ModelFile c
     return *std::move(network);
 }
 
+/// Trains on discs; the mean loss of the last five steps over that of the first five.
+double loss_ratio_on_discs(CpuContext& context, Network<CpuContext>& network, Schedule const& schedule) {
+    Discs const discs(6);
+    TrainOptions options = quick_options();
+    options.accumulate = 1;
+    options.schedule = schedule;
+    Trainer<CpuContext> trainer(context, network, discs.examples, options);
+    double first = 0, last = 0;
+    for (int i = 0; i < schedule.total; ++i) {
+        auto const report = trainer.step();
+        REQUIRE(report.has_value());
+        if (i < 5) first += report->loss.total / 5;
+        if (i >= schedule.total - 5) last += report->loss.total / 5;
+    }
+    MESSAGE("loss " << first << " -> " << last);
+    return last / first;
+}
+
+/// A model from a written file gives the logits of the network that was trained.
+void check_same_logits(CpuContext& context, Network<CpuContext> const& network,
+                       Result<Model<variants::Samed<>, CpuContext>> const& model) {
+    REQUIRE_MESSAGE(model.has_value(), (model ? "" : model.error().message()));
+    std::vector<float> input(model->input_count()), embedding(model->embedding_count()), found(model->low_res_count());
+    Random random(1, 1);
+    for (float& v : input) v = random.uniform();
+    std::vector<float> expected(found.size());
+    REQUIRE(network.forward(context, 1, input.data(), expected.data()).has_value());
+    REQUIRE(model->encode(context, 1, input.data(), embedding.data()).has_value());
+    REQUIRE(model->decode(context, 1, embedding.data(), {}, found.data(), nullptr).has_value());
+    CHECK(samed_test::relative_error(found.data(), expected) < 1e-4);
+}
+
 std::string bytes_of(std::string const& path) {
     std::ifstream in(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
@@ -157,33 +189,11 @@ TEST_SUITE("train/trainer") {
         auto loaded = Network<CpuContext>::load(base, header.config, 5, context);
         REQUIRE(loaded.has_value());
         Network<CpuContext>& network = **loaded;
-        Discs const discs(6);
-        TrainOptions options = quick_options();
-        options.accumulate = 1;
-        options.schedule = {0.01, 5, 200, 0.9};
-        Trainer<CpuContext> trainer(context, network, discs.examples, options);
-        double first = 0, last = 0;
-        for (int i = 0; i < 200; ++i) {
-            auto const report = trainer.step();
-            REQUIRE(report.has_value());
-            if (i < 5) first += report->loss.total / 5;
-            if (i >= 195) last += report->loss.total / 5;
-        }
-        MESSAGE("loss " << first << " -> " << last);
-        CHECK(last < 0.7 * first);
+        CHECK(loss_ratio_on_discs(context, network, {0.01, 5, 200, 0.9}) < 0.7);
 
         REQUIRE(write_adapter(adapter_path.path, header, network, DType::f32).has_value());
         ModelFile const adapter = samed_test::open_file(adapter_path.path);
-        auto const model = Model<variants::Samed<>, CpuContext>::load(base, adapter, context);
-        REQUIRE_MESSAGE(model.has_value(), (model ? "" : model.error().message()));
-        std::vector<float> input(model->input_count()), embedding(model->embedding_count()), found(model->low_res_count());
-        Random random(1, 1);
-        for (float& v : input) v = random.uniform();
-        std::vector<float> expected(found.size());
-        REQUIRE(network.forward(context, 1, input.data(), expected.data()).has_value());
-        REQUIRE(model->encode(context, 1, input.data(), embedding.data()).has_value());
-        REQUIRE(model->decode(context, 1, embedding.data(), {}, found.data(), nullptr).has_value());
-        CHECK(samed_test::relative_error(found.data(), expected) < 1e-4);
+        check_same_logits(context, network, Model<variants::Samed<>, CpuContext>::load(base, adapter, context));
     }
 
     TEST_CASE("everything learns: the loss of discs falls, and a whole model's file gives the network's logits") {
@@ -197,36 +207,14 @@ TEST_SUITE("train/trainer") {
         auto loaded = Network<CpuContext>::load(base, header.config, 5, context, Learn::everything);
         REQUIRE(loaded.has_value());
         Network<CpuContext>& network = **loaded;
-        Discs const discs(6);
-        TrainOptions options = quick_options();
-        options.accumulate = 1;
-        options.schedule = {0.005, 5, 60, 0.9};
-        Trainer<CpuContext> trainer(context, network, discs.examples, options);
-        double first = 0, last = 0;
-        for (int i = 0; i < 60; ++i) {
-            auto const report = trainer.step();
-            REQUIRE(report.has_value());
-            if (i < 5) first += report->loss.total / 5;
-            if (i >= 55) last += report->loss.total / 5;
-        }
-        MESSAGE("loss " << first << " -> " << last);
-        CHECK(last < 0.7 * first);
+        CHECK(loss_ratio_on_discs(context, network, {0.005, 5, 60, 0.9}) < 0.7);
 
         REQUIRE(write_model(path.path, header, network, DType::f32).has_value());
         ModelFile const file = samed_test::open_file(path.path);
         CHECK(!file.header().adapter);
         CHECK(file.header().fingerprint.size() == 64);
         CHECK(file.header().fingerprint != base.header().fingerprint);
-        auto const model = Model<variants::Samed<>, CpuContext>::load(file, context);
-        REQUIRE_MESSAGE(model.has_value(), (model ? "" : model.error().message()));
-        std::vector<float> input(model->input_count()), embedding(model->embedding_count()), found(model->low_res_count());
-        Random random(1, 1);
-        for (float& v : input) v = random.uniform();
-        std::vector<float> expected(found.size());
-        REQUIRE(network.forward(context, 1, input.data(), expected.data()).has_value());
-        REQUIRE(model->encode(context, 1, input.data(), embedding.data()).has_value());
-        REQUIRE(model->decode(context, 1, embedding.data(), {}, found.data(), nullptr).has_value());
-        CHECK(samed_test::relative_error(found.data(), expected) < 1e-4);
+        check_same_logits(context, network, Model<variants::Samed<>, CpuContext>::load(file, context));
     }
 
     TEST_CASE("everything does not learn beside LoRA") {

@@ -149,7 +149,6 @@ public:
             state_.copy(to, from, count * sizeof(T), cudaMemcpyDeviceToHost);
         }
     }
-    void to_device(std::uint8_t const* from, std::uint8_t* to, std::size_t count) { state_.copy(to, from, count, cudaMemcpyHostToDevice); }
     void to_host(std::uint8_t const* from, std::uint8_t* to, std::size_t count) { state_.copy(to, from, count, cudaMemcpyDeviceToHost); }
 
     /// out = from, both on the device.

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include <samed/core/arena.hpp>
 #include <samed/core/result.hpp>
@@ -26,8 +28,10 @@ struct PassKey {
 ///  - `plan_host(pass)`: its peak
 ///  - `to_device(from, to, count)`, `to_host(from, to, count)`: copies between it and the arena, after all that was launched before
 template <class C>
-concept DeviceContext = requires(C& c, float const* host, typename C::Scalar* device, float* out, std::uint8_t* labels) {
+concept DeviceContext = requires(C& c, float const* host, typename C::Scalar* device, float* out, std::uint8_t* labels,
+                                void (&pass)()) {
     { c.host_arena() } -> std::same_as<Arena&>;
+    { c.plan_host(pass) } -> std::same_as<std::size_t>;
     c.to_device(host, device, std::size_t{1});
     c.to_host(device, out, std::size_t{1});
     c.to_host(labels, labels, std::size_t{1});

@@ -51,10 +51,9 @@ concept Thread = requires(S& s, float x, float (&d)[4], std::uint32_t const (&a)
     { s.block_z() } -> std::same_as<int>;
     { s.shared() } -> std::same_as<std::byte*>;  // the block's shared memory, aligned to 16 bytes, uninitialised
     s.sync();                                // barrier of the block; every thread of it calls
-    // Of a warp; all 32 lanes call, with the same arguments where those choose a lane:
+    // Of a warp; all 32 lanes call, with the same mask:
     s.sync_warp();
     { s.shuffle_xor(x, 1) } -> std::same_as<float>;
-    { s.shuffle(x, 0) } -> std::same_as<float>;
     // d += a b on tensor cores, m16n8k16, 16-bit operands and f32 sums; fragments as PTX lays them out.
     s.mma(d, a, b, Half{});
     s.mma(d, a, b, BFloat16{});

@@ -24,7 +24,6 @@ public:
     __device__ void sync() { __syncthreads(); }
     __device__ void sync_warp() { __syncwarp(); }
     __device__ float shuffle_xor(float x, int mask) { return __shfl_xor_sync(all_lanes, x, mask); }
-    __device__ float shuffle(float x, int from) { return __shfl_sync(all_lanes, x, from); }
 
     __device__ void mma(float (&d)[4], std::uint32_t const (&a)[4], std::uint32_t const (&b)[2], Half) {
         asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
